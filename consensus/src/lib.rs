@@ -1,0 +1,1 @@
+//! Agreement on one proposal a height, behind one adapter over the malachite core.

@@ -1,0 +1,1 @@
+//! The reference EVM rollup that follows one namespace and serves wallets.

@@ -1,0 +1,1 @@
+//! Transactions before they are ordered: admission, lanes, batches, acknowledgement and availability.

@@ -1,0 +1,1 @@
+//! The peer-to-peer network: mesh, bound identities, direct streams, fetch, scoring and limits.

@@ -1,0 +1,1 @@
+//! The squad binary: configuration, driver, interfaces and the local development network.

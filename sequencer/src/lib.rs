@@ -1,0 +1,1 @@
+//! One node as one plain state machine: validity, ordering, ledger, confirmations, catch-up, epochs.

@@ -1,0 +1,1 @@
+//! The cluster harness: the shipped Sequencer in virtual time.

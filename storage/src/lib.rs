@@ -1,0 +1,1 @@
+//! What must survive: write-ahead log, segments and a rebuildable index.
