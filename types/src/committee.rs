@@ -1,0 +1,332 @@
+//! Who votes in one epoch, with all quorum arithmetic.
+
+use crate::codec::{Decode, DecodeError, Encode, ListItem, Reader};
+use crate::codec_struct;
+use crate::hash::{Digest, keccak256};
+use crate::keys::Address;
+use crate::limits::MAX_COMMITTEE;
+use crate::quantity::{Epoch, Stake, ValidatorIndex};
+use serde::{Deserialize, Serialize};
+
+/// A validator with its weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Member {
+    /// The operator.
+    pub address: Address,
+    /// Its weight; never zero.
+    pub stake: Stake,
+}
+
+codec_struct!(Member { address, stake });
+
+impl ListItem for Member {
+    const MAX_ITEMS: usize = MAX_COMMITTEE;
+}
+
+/// Why a list is no committee.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommitteeError {
+    /// Nobody in it.
+    #[error("a committee needs at least one member")]
+    Empty,
+    /// Too many in it.
+    #[error("a committee of {0} is over the limit of {MAX_COMMITTEE}")]
+    TooLarge(usize),
+    /// Not in ascending order, or twice the same.
+    #[error("member {0} is listed twice or out of ascending order")]
+    Order(Address),
+    /// A member without weight.
+    #[error("member {0} has no stake")]
+    NoStake(Address),
+    /// More weight than can be added up.
+    #[error("the stakes add up to more than {}", Committee::MAX_TOTAL)]
+    TooMuchStake,
+}
+
+/// The validators of one epoch, in ascending order of address.
+///
+/// Two quorums share an honest validator while less than a third of stake is faulty; an honest threshold holds at least one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "CommitteeForm", into = "CommitteeForm")]
+pub struct Committee {
+    epoch: Epoch,
+    members: Vec<Member>,
+    total: Stake,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct CommitteeForm {
+    epoch: Epoch,
+    members: Vec<Member>,
+}
+
+impl TryFrom<CommitteeForm> for Committee {
+    type Error = CommitteeError;
+    fn try_from(form: CommitteeForm) -> Result<Self, CommitteeError> {
+        Self::new(form.epoch, form.members)
+    }
+}
+
+impl From<Committee> for CommitteeForm {
+    fn from(committee: Committee) -> Self {
+        Self { epoch: committee.epoch, members: committee.members }
+    }
+}
+
+impl Committee {
+    /// The most stake a committee may have: malachite multiplies it by three in a u64.
+    pub const MAX_TOTAL: u64 = u64::MAX / 3;
+
+    /// Takes members in ascending order of address.
+    pub fn new(epoch: Epoch, members: Vec<Member>) -> Result<Self, CommitteeError> {
+        if members.is_empty() {
+            return Err(CommitteeError::Empty);
+        }
+        if members.len() > MAX_COMMITTEE {
+            return Err(CommitteeError::TooLarge(members.len()));
+        }
+        if let Some(pair) = members.windows(2).find(|pair| pair[0].address >= pair[1].address) {
+            return Err(CommitteeError::Order(pair[1].address));
+        }
+        if let Some(member) = members.iter().find(|member| member.stake.0 == 0) {
+            return Err(CommitteeError::NoStake(member.address));
+        }
+        let total = members.iter().try_fold(0_u64, |sum, member| sum.checked_add(member.stake.0));
+        match total {
+            Some(total) if total <= Self::MAX_TOTAL => Ok(Self { epoch, members, total: Stake(total) }),
+            _ => Err(CommitteeError::TooMuchStake),
+        }
+    }
+
+    /// The epoch it votes in.
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The same members for another epoch.
+    #[must_use]
+    pub fn for_epoch(&self, epoch: Epoch) -> Self {
+        Self { epoch, ..self.clone() }
+    }
+
+    /// The members, by ascending address.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// The number of members.
+    #[allow(clippy::len_without_is_empty)] // a committee is never empty
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// All stake.
+    pub const fn total(&self) -> Stake {
+        self.total
+    }
+
+    /// Where an operator stands in it.
+    pub fn index_of(&self, address: &Address) -> Option<ValidatorIndex> {
+        self.members.binary_search_by(|member| member.address.cmp(address)).ok().map(|at| ValidatorIndex(at as u16))
+    }
+
+    /// Whether an operator is in it.
+    pub fn contains(&self, address: &Address) -> bool {
+        self.index_of(address).is_some()
+    }
+
+    /// The member at a place.
+    pub fn get(&self, index: ValidatorIndex) -> Option<&Member> {
+        self.members.get(index.position())
+    }
+
+    /// The weight at a place, zero where nobody stands.
+    pub fn stake(&self, index: ValidatorIndex) -> Stake {
+        self.get(index).map_or(Stake::ZERO, |member| member.stake)
+    }
+
+    /// The weight of an operator, zero for a stranger.
+    pub fn stake_of(&self, address: &Address) -> Stake {
+        self.index_of(address).map_or(Stake::ZERO, |index| self.stake(index))
+    }
+
+    /// Whether `stake` is over two thirds.
+    pub fn is_quorum(&self, stake: Stake) -> bool {
+        u128::from(stake.0) * 3 > u128::from(self.total.0) * 2
+    }
+
+    /// Whether `stake` is over one third, so that somebody honest is among its holders.
+    pub fn is_honest_threshold(&self, stake: Stake) -> bool {
+        u128::from(stake.0) * 3 > u128::from(self.total.0)
+    }
+
+    /// The added weight of distinct places.
+    pub fn stake_of_all(&self, bitmap: &Bitmap) -> Stake {
+        Stake(bitmap.iter().map(|index| self.stake(index).0).sum())
+    }
+
+    /// The highest value that a quorum's worth of stake has reached: sorts `reached` (value and weight) and walks down.
+    pub fn reached_by_quorum<T: Copy + Ord>(&self, reached: &[(T, Stake)]) -> Option<T> {
+        highest_with(reached, |stake| self.is_quorum(stake))
+    }
+
+    /// The highest value that over a third of stake has reached.
+    pub fn reached_by_honest<T: Copy + Ord>(&self, reached: &[(T, Stake)]) -> Option<T> {
+        highest_with(reached, |stake| self.is_honest_threshold(stake))
+    }
+
+    /// keccak256 of the canonical form: what headers commit to.
+    pub fn hash(&self) -> Digest {
+        Digest(keccak256(&self.to_bytes()))
+    }
+}
+
+fn highest_with<T: Copy + Ord>(reached: &[(T, Stake)], enough: impl Fn(Stake) -> bool) -> Option<T> {
+    let mut sorted = reached.to_vec();
+    sorted.sort_by_key(|entry| std::cmp::Reverse(entry.0));
+    let mut sum = 0_u64;
+    sorted.into_iter().find_map(|(value, stake)| {
+        sum = sum.saturating_add(stake.0);
+        enough(Stake(sum)).then_some(value)
+    })
+}
+
+impl Encode for Committee {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.epoch.encode(out);
+        self.members.encode(out);
+    }
+}
+
+impl Decode for Committee {
+    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+        let (epoch, members) = (Epoch::decode(reader)?, Vec::decode(reader)?);
+        Self::new(epoch, members).map_err(|_| DecodeError::Malformed("committee"))
+    }
+}
+
+/// A set of places in a committee. Its canonical form has no trailing zero bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Bitmap(Vec<u8>);
+
+impl Bitmap {
+    /// Adds a place.
+    pub fn insert(&mut self, index: ValidatorIndex) {
+        let at = index.position() / 8;
+        if self.0.len() <= at {
+            self.0.resize(at + 1, 0);
+        }
+        self.0[at] |= 1 << (index.position() % 8);
+    }
+
+    /// Whether a place is in it.
+    pub fn contains(&self, index: ValidatorIndex) -> bool {
+        self.0.get(index.position() / 8).is_some_and(|byte| byte & (1 << (index.position() % 8)) != 0)
+    }
+
+    /// The places in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = ValidatorIndex> + '_ {
+        (0..self.0.len() * 8).map(|at| ValidatorIndex(at as u16)).filter(|index| self.contains(*index))
+    }
+
+    /// How many places are in it.
+    pub fn count(&self) -> usize {
+        self.0.iter().map(|byte| byte.count_ones() as usize).sum()
+    }
+
+    fn parse(bytes: Vec<u8>) -> Result<Self, DecodeError> {
+        let max = MAX_COMMITTEE / 8;
+        if bytes.len() > max {
+            return Err(DecodeError::TooLong { what: "bitmap", len: bytes.len(), max });
+        }
+        if bytes.last() == Some(&0) {
+            return Err(DecodeError::Malformed("bitmap: trailing zero byte"));
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl FromIterator<ValidatorIndex> for Bitmap {
+    fn from_iter<I: IntoIterator<Item = ValidatorIndex>>(indices: I) -> Self {
+        let mut bitmap = Self::default();
+        indices.into_iter().for_each(|index| bitmap.insert(index));
+        bitmap
+    }
+}
+
+impl Encode for Bitmap {
+    fn encode(&self, out: &mut Vec<u8>) {
+        crate::codec::encode_bytes(&self.0, out);
+    }
+}
+
+impl Decode for Bitmap {
+    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+        Self::parse(crate::codec::decode_bytes(reader, MAX_COMMITTEE / 8, "bitmap")?.to_vec())
+    }
+}
+
+impl From<Bitmap> for String {
+    fn from(bitmap: Bitmap) -> Self {
+        format!("0x{}", hex::encode(bitmap.0))
+    }
+}
+
+impl TryFrom<String> for Bitmap {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let digits = text.strip_prefix("0x").ok_or_else(|| format!("'{text}' is no bitmap: it has no 0x in front"))?;
+        let bytes = hex::decode(digits).map_err(|error| format!("'{text}' is no bitmap: {error}"))?;
+        Self::parse(bytes).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn committee(stakes: &[u64]) -> Committee {
+        let members = stakes
+            .iter()
+            .enumerate()
+            .map(|(i, stake)| Member { address: Address([i as u8; 20]), stake: Stake(*stake) });
+        Committee::new(Epoch(0), members.collect()).unwrap()
+    }
+
+    #[test]
+    fn thresholds_are_strict() {
+        let three = committee(&[1, 1, 1]);
+        assert!(!three.is_quorum(Stake(2)) && three.is_quorum(Stake(3)));
+        assert!(!three.is_honest_threshold(Stake(1)) && three.is_honest_threshold(Stake(2)));
+        let four = committee(&[1, 1, 1, 1]);
+        assert!(!four.is_quorum(Stake(2)) && four.is_quorum(Stake(3)));
+    }
+
+    #[test]
+    fn the_value_a_quorum_has_reached_is_the_lowest_of_its_highest() {
+        let four = committee(&[1, 1, 1, 1]);
+        let reached = [(9, Stake(1)), (5, Stake(1)), (7, Stake(1)), (1, Stake(1))];
+        assert_eq!(four.reached_by_quorum(&reached), Some(5));
+        assert_eq!(four.reached_by_honest(&reached), Some(7));
+        assert_eq!(four.reached_by_quorum(&reached[..2]), None);
+    }
+
+    #[test]
+    fn disordered_or_weightless_lists_are_no_committee() {
+        let member = |i, stake| Member { address: Address([i; 20]), stake: Stake(stake) };
+        assert!(Committee::new(Epoch(0), vec![]).is_err());
+        assert!(Committee::new(Epoch(0), vec![member(2, 1), member(1, 1)]).is_err());
+        assert!(Committee::new(Epoch(0), vec![member(1, 1), member(1, 1)]).is_err());
+        assert!(Committee::new(Epoch(0), vec![member(1, 0)]).is_err());
+        assert!(Committee::new(Epoch(0), vec![member(1, u64::MAX)]).is_err());
+    }
+
+    #[test]
+    fn bitmaps_have_one_form() {
+        let bitmap: Bitmap = [ValidatorIndex(0), ValidatorIndex(9)].into_iter().collect();
+        assert_eq!(bitmap.iter().collect::<Vec<_>>(), [ValidatorIndex(0), ValidatorIndex(9)]);
+        assert_eq!(Bitmap::from_bytes(bitmap.to_bytes()), Ok(bitmap));
+        assert!(Bitmap::parse(vec![1, 0]).is_err());
+    }
+}

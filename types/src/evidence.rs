@@ -1,0 +1,176 @@
+//! Evidence: two statements of one operator that no honest operator makes.
+
+use crate::ack::AckEntry;
+use crate::batch::BatchHeader;
+use crate::certificate::AckProof;
+use crate::codec_struct;
+use crate::keys::{Address, Domain, Verifier};
+use crate::quantity::ValidatorIndex;
+use crate::signed::Signed;
+use crate::vote::{Proposal, Vote};
+use serde::{Deserialize, Serialize};
+
+/// Why a file is no evidence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EvidenceError {
+    /// A signature does not hold.
+    #[error("{0}")]
+    Signature(#[from] crate::signed::BadSignature),
+    /// The statements are by two operators.
+    #[error("the statements are by {0} and {1}")]
+    Signers(Address, Address),
+    /// The statements do not contradict one another.
+    #[error("the statements do not contradict one another: {0}")]
+    NoConflict(&'static str),
+}
+
+/// Two votes of one kind, height and round for different blocks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VotePair {
+    /// One.
+    pub first: Signed<Vote>,
+    /// The other.
+    pub second: Signed<Vote>,
+}
+
+codec_struct!(VotePair { first, second });
+
+/// Two proposals of one height and round for different blocks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProposalPair {
+    /// One.
+    pub first: Signed<Proposal>,
+    /// The other.
+    pub second: Signed<Proposal>,
+}
+
+codec_struct!(ProposalPair { first, second });
+
+/// Two different headers at one place of one lane. It also closes the lane.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchPair {
+    /// One.
+    pub first: Signed<BatchHeader>,
+    /// The other.
+    pub second: Signed<BatchHeader>,
+}
+
+codec_struct!(BatchPair { first, second });
+
+/// Two acks that cover different batches at one place of one lane. Tips at different places are compared through the author's headers between them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AckPair {
+    /// The ack whose tip lies lower.
+    pub lower: AckProof,
+    /// The ack whose tip lies as high or higher.
+    pub higher: AckProof,
+    /// The lane both speak of.
+    pub lane: ValidatorIndex,
+    /// The author's headers from the lower tip's place up to the higher tip, whose last is the higher tip.
+    pub headers: Vec<Signed<BatchHeader>>,
+}
+
+codec_struct!(AckPair { lower, higher, lane, headers });
+
+/// Two statements by one operator in one slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evidence {
+    /// Of votes.
+    Votes(VotePair),
+    /// Of proposals.
+    Proposals(ProposalPair),
+    /// Of batch headers.
+    Batches(BatchPair),
+    /// Of acks.
+    Acks(AckPair),
+}
+
+crate::codec_enum!(Evidence { 0 => Votes(VotePair), 1 => Proposals(ProposalPair), 2 => Batches(BatchPair), 3 => Acks(AckPair) });
+
+impl crate::codec::ListItem for Evidence {
+    const MAX_ITEMS: usize = 1_024;
+}
+
+impl Evidence {
+    /// Whom it accuses, checked from the bytes alone.
+    pub fn verify(&self, domain: &Domain, verifier: &dyn Verifier) -> Result<Address, EvidenceError> {
+        match self {
+            Self::Votes(pair) => {
+                let (a, b) = (&pair.first.statement, &pair.second.statement);
+                conflict((a.kind, a.height, a.round) == (b.kind, b.height, b.round), "other kind, height or round")?;
+                conflict(a.block != b.block, "the same vote")?;
+                one_signer(&pair.first, &pair.second, domain, verifier)
+            }
+            Self::Proposals(pair) => {
+                let (a, b) = (&pair.first.statement, &pair.second.statement);
+                conflict((a.height, a.round) == (b.height, b.round), "other height or round")?;
+                conflict(a != b, "the same proposal")?;
+                one_signer(&pair.first, &pair.second, domain, verifier)
+            }
+            Self::Batches(pair) => {
+                let (a, b) = (&pair.first.statement, &pair.second.statement);
+                let place = (a.operator, a.epoch, a.sequence) == (b.operator, b.epoch, b.sequence);
+                conflict(place, "other lane or sequence")?;
+                conflict(a != b, "the same header")?;
+                let signer = one_signer(&pair.first, &pair.second, domain, verifier)?;
+                conflict(signer == a.operator, "not signed by the lane's author")?;
+                Ok(signer)
+            }
+            Self::Acks(pair) => pair.verify(domain, verifier),
+        }
+    }
+}
+
+impl AckPair {
+    fn verify(&self, domain: &Domain, verifier: &dyn Verifier) -> Result<Address, EvidenceError> {
+        let (lower, higher) = (&self.lower, &self.higher);
+        conflict(lower.ack.statement.epoch == higher.ack.statement.epoch, "other epoch")?;
+        for proof in [lower, higher] {
+            let leaf = AckEntry { lane: self.lane, tip: Some(proof.tip) }.leaf();
+            let holds =
+                proof.path.index == u64::from(self.lane.0) && proof.path.holds(&leaf, &proof.ack.statement.root);
+            conflict(holds, "a path does not lead to the signed root")?;
+        }
+        conflict(lower.tip.sequence <= higher.tip.sequence, "the lower tip lies above the higher")?;
+        let mut parent = None;
+        for signed in &self.headers {
+            let header = &signed.statement;
+            conflict(header.epoch == lower.ack.statement.epoch, "a header of another epoch")?;
+            conflict(
+                parent.is_none_or(|(id, sequence): (_, crate::Sequence)| {
+                    header.parent == id && header.sequence == sequence.next()
+                }),
+                "a gap in the headers",
+            )?;
+            signed.check(domain, verifier)?;
+            conflict(signed.signer == header.operator, "a header that its author did not sign")?;
+            parent = Some((header.id(), header.sequence));
+        }
+        let at_lower = self.headers.first().map(|signed| (signed.statement.sequence, signed.statement.id()));
+        conflict(parent == Some((higher.tip.batch, higher.tip.sequence)), "the headers do not end at the higher tip")?;
+        conflict(
+            at_lower.is_some_and(|(sequence, id)| sequence == lower.tip.sequence && id != lower.tip.batch),
+            "both cover the same batch",
+        )?;
+        one_signer(&lower.ack, &higher.ack, domain, verifier)
+    }
+}
+
+fn conflict(holds: bool, otherwise: &'static str) -> Result<(), EvidenceError> {
+    if holds { Ok(()) } else { Err(EvidenceError::NoConflict(otherwise)) }
+}
+
+fn one_signer<T: crate::keys::Statement>(
+    first: &Signed<T>,
+    second: &Signed<T>,
+    domain: &Domain,
+    verifier: &dyn Verifier,
+) -> Result<Address, EvidenceError> {
+    if first.signer != second.signer {
+        return Err(EvidenceError::Signers(first.signer, second.signer));
+    }
+    first.check(domain, verifier)?;
+    second.check(domain, verifier)?;
+    Ok(first.signer)
+}

@@ -1,0 +1,150 @@
+//! Hashes: one type a meaning, and the three functions that make them.
+
+use crate::codec::{Decode, DecodeError, Encode, ListItem, Reader};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+
+/// Text that is not the hex form of a value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{text}' is not {bytes} bytes in hex with a 0x in front")]
+pub struct ParseHexError {
+    /// What was given (its first 80 characters).
+    pub text: String,
+    /// The number of bytes expected.
+    pub bytes: usize,
+}
+
+pub(crate) fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], ParseHexError> {
+    let mut out = [0; N];
+    let error = || ParseHexError { text: text.chars().take(80).collect(), bytes: N };
+    let digits = text.strip_prefix("0x").ok_or_else(error)?;
+    hex::decode_to_slice(digits, &mut out).map_err(|_| error())?;
+    Ok(out)
+}
+
+macro_rules! fixed_bytes {
+    ($(#[$doc:meta])* $name:ident[$len:literal]) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; $len]);
+
+        impl $name {
+            /// All bytes zero.
+            pub const ZERO: Self = Self([0; $len]);
+
+            /// The bytes.
+            pub const fn as_bytes(&self) -> &[u8; $len] {
+                &self.0
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::ZERO
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("0x")?;
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}(0x", stringify!($name))?;
+                self.0.iter().take(4).try_for_each(|byte| write!(f, "{byte:02x}"))?;
+                f.write_str("…)")
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::hash::ParseHexError;
+            fn from_str(s: &str) -> Result<Self, Self::Err> {
+                $crate::hash::parse_hex(s).map(Self)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+
+        impl Encode for $name {
+            fn encode(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.0);
+            }
+        }
+
+        impl Decode for $name {
+            fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+                reader.array(stringify!($name)).map(Self)
+            }
+        }
+    };
+}
+pub(crate) use fixed_bytes;
+
+fixed_bytes!(
+    /// The network: keccak256 of its genesis.
+    NetworkId[32]
+);
+fixed_bytes!(
+    /// A header: keccak256 of its canonical form. The id of a proposal.
+    HeaderHash[32]
+);
+fixed_bytes!(
+    /// A batch: the EIP-712 struct hash of its header, which commits to its content and to the batch before it.
+    BatchId[32]
+);
+fixed_bytes!(
+    /// A batch's content: blake3 of its payload.
+    PayloadDigest[32]
+);
+fixed_bytes!(
+    /// The root of a merkle tree, with the count of its leaves bound in.
+    MerkleRoot[32]
+);
+fixed_bytes!(
+    /// A transaction: the sha256 leaf over its namespace, validity and bytes.
+    TxId[32]
+);
+fixed_bytes!(
+    /// Any other digest that a header commits to.
+    Digest[32]
+);
+
+impl ListItem for Digest {
+    // A merkle path: no tree here has over 2^64 leaves.
+    const MAX_ITEMS: usize = 64;
+}
+
+/// keccak256, for what Ethereum has to check.
+pub fn keccak256(bytes: &[u8]) -> [u8; 32] {
+    use sha3::Digest as _;
+    sha3::Keccak256::digest(bytes).into()
+}
+
+/// sha256, for merkle trees.
+pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    use sha2::Digest as _;
+    let mut hasher = sha2::Sha256::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
+/// blake3, between nodes.
+pub fn blake3(bytes: &[u8]) -> [u8; 32] {
+    *blake3::hash(bytes).as_bytes()
+}

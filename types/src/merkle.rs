@@ -1,0 +1,133 @@
+//! sha256 merkle trees in the shape of RFC 6962: leaf and node tags, no duplicated last leaf, the count bound into the root.
+
+use crate::codec_struct;
+use crate::hash::{Digest, MerkleRoot, sha256};
+use serde::{Deserialize, Serialize};
+
+const LEAF: u8 = 0;
+const NODE: u8 = 1;
+const ROOT: u8 = 2;
+
+/// The hash of a leaf whose content is `parts` one after another.
+pub fn leaf(parts: &[&[u8]]) -> Digest {
+    let mut tagged: Vec<&[u8]> = Vec::with_capacity(parts.len() + 1);
+    tagged.push(&[LEAF]);
+    tagged.extend_from_slice(parts);
+    Digest(sha256(&tagged))
+}
+
+fn node(left: &Digest, right: &Digest) -> Digest {
+    Digest(sha256(&[&[NODE], &left.0, &right.0]))
+}
+
+fn bind(count: u64, top: &Digest) -> MerkleRoot {
+    MerkleRoot(sha256(&[&[ROOT], &count.to_be_bytes(), &top.0]))
+}
+
+/// The root over leaf hashes. An empty tree has the root of a zero top and a zero count.
+pub fn root(leaves: &[Digest]) -> MerkleRoot {
+    let mut level = leaves.to_vec();
+    while level.len() > 1 {
+        level = fold(&level);
+    }
+    bind(leaves.len() as u64, level.first().unwrap_or(&Digest::ZERO))
+}
+
+// Pairing neighbours and passing an odd last one up unchanged gives RFC 6962's tree.
+fn fold(level: &[Digest]) -> Vec<Digest> {
+    level.chunks(2).map(|pair| if let [left, right] = pair { node(left, right) } else { pair[0] }).collect()
+}
+
+/// That a leaf stands at an index of a tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MerkleProof {
+    /// The leaf's place, from 0.
+    pub index: u64,
+    /// The number of leaves of the tree.
+    pub count: u64,
+    /// The hashes beside the path, from the leaf up.
+    pub siblings: Vec<Digest>,
+}
+
+codec_struct!(MerkleProof { index, count, siblings });
+
+/// The proof for the leaf at `index`; none if there is no such leaf.
+pub fn prove(leaves: &[Digest], index: usize) -> Option<MerkleProof> {
+    if index >= leaves.len() {
+        return None;
+    }
+    let mut siblings = Vec::new();
+    let (mut level, mut at) = (leaves.to_vec(), index);
+    while level.len() > 1 {
+        if let Some(sibling) = level.get(at ^ 1) {
+            siblings.push(*sibling);
+        }
+        level = fold(&level);
+        at /= 2;
+    }
+    Some(MerkleProof { index: index as u64, count: leaves.len() as u64, siblings })
+}
+
+impl MerkleProof {
+    /// The root that this proof leads to from `leaf`; none if its shape is impossible for its index and count.
+    pub fn root(&self, leaf: &Digest) -> Option<MerkleRoot> {
+        if self.index >= self.count {
+            return None;
+        }
+        let mut siblings = self.siblings.iter();
+        let (mut hash, mut at, mut width) = (*leaf, self.index, self.count);
+        while width > 1 {
+            if at % 2 == 1 {
+                hash = node(siblings.next()?, &hash);
+            } else if at + 1 < width {
+                hash = node(&hash, siblings.next()?);
+            }
+            at /= 2;
+            width = width.div_ceil(2);
+        }
+        siblings.next().is_none().then(|| bind(self.count, &hash))
+    }
+
+    /// Whether `leaf` stands at this proof's index under `root`.
+    pub fn holds(&self, leaf: &Digest, root: &MerkleRoot) -> bool {
+        self.root(leaf).as_ref() == Some(root)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn leaves(count: usize) -> Vec<Digest> {
+        (0..count as u64).map(|i| leaf(&[&i.to_be_bytes()])).collect()
+    }
+
+    #[test]
+    fn roots_of_different_counts_differ_even_when_the_tops_are_alike() {
+        assert_ne!(root(&[]), root(&[Digest::ZERO]));
+        let four = leaves(4);
+        let folded = fold(&four);
+        assert_ne!(root(&four), root(&folded));
+    }
+
+    proptest! {
+        #[test]
+        fn every_leaf_proves_and_no_other_does(count in 1_usize..70, at in 0_usize..70, other in 0_usize..70) {
+            let (all, at) = (leaves(count), at % count);
+            let proof = prove(&all, at).unwrap();
+            prop_assert!(proof.holds(&all[at], &root(&all)));
+            let other = other % count;
+            if other != at {
+                prop_assert!(!proof.holds(&all[other], &root(&all)));
+                let moved = MerkleProof { index: other as u64, ..proof.clone() };
+                prop_assert!(!moved.holds(&all[at], &root(&all)));
+            }
+            let grown = MerkleProof { count: proof.count + 1, ..proof.clone() };
+            prop_assert!(!grown.holds(&all[at], &root(&all)));
+            let mut longer = proof;
+            longer.siblings.push(Digest::ZERO);
+            prop_assert!(!longer.holds(&all[at], &root(&all)));
+        }
+    }
+}
