@@ -44,7 +44,7 @@ pub use keys::{
 };
 pub use merkle::MerkleProof;
 pub use message::{
-    BatchRange, CommitteeProof, Message, MessageError, Request, Response, Slots, Snapshot, VerifiedMessage,
+    BatchRange, CommitteeProof, Message, MessageError, ProposalRef, Request, Response, Slots, Snapshot, VerifiedMessage,
 };
 pub use namespace::{
     NamespaceKind, NamespaceLeaf, NamespaceProof, NamespaceProofError, NamespaceSpec, OrderingPolicy, WriteAccess,

@@ -2,7 +2,7 @@
 
 use crate::ack::{Ack, AckEntries, AckMessage};
 use crate::batch::{Batch, BatchError, BatchHeader, LaneId, Tip, VerifiedBatch};
-use crate::block::{OrderedBlock, ProposalError, ProposalMessage, ProposedBlock, VerifiedProposal};
+use crate::block::{OrderedBlock, ProposalError, ProposalMessage, VerifiedProposal};
 use crate::certificate::{BatchCertificate, CommitCertificate, VoteCertificate};
 use crate::codec::{Decode, DecodeError, Encode, ListItem, Reader};
 use crate::committee::Member;
@@ -11,11 +11,10 @@ use crate::hash::HeaderHash;
 use crate::header::{ChainState, Header, Ready};
 use crate::keys::{Address, Domain, Verifier};
 use crate::limits::MAX_BLOCKS_PER_RESPONSE;
-use crate::quantity::{Epoch, Height, Sequence};
+use crate::quantity::{Epoch, Height, Round, Sequence};
 use crate::signed::{BadSignature, Signed, Verified};
 use crate::vote::{Proposal, Vote};
 use crate::{codec_enum, codec_struct};
-use std::sync::Arc;
 
 /// A statement or certificate pushed to peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,8 +131,8 @@ impl Message {
 pub enum Request {
     /// The batches of a lane from a sequence up to a tip.
     Batches(BatchRange),
-    /// A proposed block that is not known yet.
-    Block(HeaderHash),
+    /// A proposal that a quorum voted for and that is not known here.
+    Proposal(ProposalRef),
     /// Ordered blocks from a height on.
     Blocks(Height),
     /// The peer's own newest ack of an epoch, with its full vector.
@@ -150,7 +149,7 @@ pub enum Request {
 
 codec_enum!(Request {
     0 => Batches(BatchRange),
-    1 => Block(HeaderHash),
+    1 => Proposal(ProposalRef),
     2 => Blocks(Height),
     3 => Ack(Epoch),
     4 => Slots(Address),
@@ -158,6 +157,19 @@ codec_enum!(Request {
     6 => Snapshot(Epoch),
     7 => Tip(Epoch),
 });
+
+/// A proposal, named by what votes say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProposalRef {
+    /// The height.
+    pub height: Height,
+    /// The round.
+    pub round: Round,
+    /// The block.
+    pub block: HeaderHash,
+}
+
+codec_struct!(ProposalRef { height, round, block });
 
 /// Batches of a lane from `from` up to the batch `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,8 +189,8 @@ codec_struct!(BatchRange { lane, from, to });
 pub enum Response {
     /// Batches in ascending order, as many as fit.
     Batches(Vec<Batch>),
-    /// The block.
-    Block(Option<Arc<ProposedBlock>>),
+    /// The proposal.
+    Proposal(Option<ProposalMessage>),
     /// Ordered blocks in ascending order, as many as fit.
     Blocks(Vec<OrderedBlock>),
     /// The ack.
@@ -195,7 +207,7 @@ pub enum Response {
 
 codec_enum!(Response {
     0 => Batches(Vec<Batch>),
-    1 => Block(Option<Arc<ProposedBlock>>),
+    1 => Proposal(Option<ProposalMessage>),
     2 => Blocks(Vec<OrderedBlock>),
     3 => Ack(Option<AckMessage>),
     4 => Slots(Box<Slots>),
@@ -247,8 +259,8 @@ pub struct Snapshot {
     pub tip: OrderedBlock,
     /// The state after it.
     pub state: ChainState,
-    /// The lowest height whose blocks and batches the peer still holds.
-    pub oldest: Height,
+    /// The first height whose transactions are still in the exactly-once window. The joiner checks it by chain time.
+    pub window_from: Height,
 }
 
-codec_struct!(Snapshot { tip, state, oldest });
+codec_struct!(Snapshot { tip, state, window_from });
