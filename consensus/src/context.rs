@@ -1,0 +1,332 @@
+//! Our types in the form that malachite wants them. Nothing here leaves the crate.
+
+use crate::proposer::ProposerSchedule;
+use arc_malachitebft_core_types as mal;
+use squad_types::{Address, Committee, HeaderHash, Height, Round, Signature, ValidatorIndex};
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+/// The rules of one height: who proposes in which round.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    schedule: Arc<ProposerSchedule>,
+}
+
+impl Context {
+    pub(crate) fn new(schedule: Arc<ProposerSchedule>) -> Self {
+        Self { schedule }
+    }
+}
+
+/// A height.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct At(pub(crate) Height);
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl mal::Height for At {
+    const ZERO: Self = Self(Height::ZERO);
+    const INITIAL: Self = Self(Height(1));
+
+    fn increment_by(&self, n: u64) -> Self {
+        Self(self.0.plus(n))
+    }
+
+    fn decrement_by(&self, n: u64) -> Option<Self> {
+        self.0.0.checked_sub(n).map(|height| Self(Height(height)))
+    }
+
+    fn as_u64(&self) -> u64 {
+        self.0.0
+    }
+}
+
+/// A validator, by its address; it stands for the key as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Who(pub(crate) Address);
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl mal::Address for Who {}
+
+/// A signature, ordered by its bytes because malachite asks for an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark(pub(crate) Signature);
+
+impl PartialOrd for Mark {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Mark {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.as_bytes().cmp(other.0.as_bytes())
+    }
+}
+
+/// The scheme in name only: this crate's handler signs and verifies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scheme;
+
+impl mal::SigningScheme for Scheme {
+    type DecodingError = &'static str;
+    type Signature = Mark;
+    type PublicKey = Who;
+    type PrivateKey = ();
+
+    fn decode_signature(bytes: &[u8]) -> Result<Mark, &'static str> {
+        let bytes = bytes.try_into().map_err(|_| "a signature has 65 bytes")?;
+        Signature::parse(bytes).map(Mark).map_err(|_| "malformed signature")
+    }
+
+    fn encode_signature(signature: &Mark) -> Vec<u8> {
+        signature.0.as_bytes().to_vec()
+    }
+
+    fn decode_public_key(bytes: &[u8]) -> Result<Who, &'static str> {
+        bytes.try_into().map(|bytes| Who(Address(bytes))).map_err(|_| "an address has 20 bytes")
+    }
+
+    fn encode_public_key(key: &Who) -> Vec<u8> {
+        key.0.as_bytes().to_vec()
+    }
+}
+
+/// A proposed block, by its header hash. The block itself stays with the gate: a header is what is voted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Value(pub(crate) HeaderHash);
+
+impl mal::Value for Value {
+    type Id = HeaderHash;
+
+    fn id(&self) -> HeaderHash {
+        self.0
+    }
+}
+
+/// A proposal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Proposal {
+    pub(crate) height: At,
+    pub(crate) round: mal::Round,
+    pub(crate) value: Value,
+    pub(crate) pol_round: mal::Round,
+    pub(crate) who: Who,
+}
+
+impl mal::Proposal<Context> for Proposal {
+    fn height(&self) -> At {
+        self.height
+    }
+
+    fn round(&self) -> mal::Round {
+        self.round
+    }
+
+    fn value(&self) -> &Value {
+        &self.value
+    }
+
+    fn take_value(self) -> Value {
+        self.value
+    }
+
+    fn pol_round(&self) -> mal::Round {
+        self.pol_round
+    }
+
+    fn validator_address(&self) -> &Who {
+        &self.who
+    }
+}
+
+/// Proposals travel whole, so there are no parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Part;
+
+impl mal::ProposalPart<Context> for Part {
+    fn is_first(&self) -> bool {
+        true
+    }
+
+    fn is_last(&self) -> bool {
+        true
+    }
+}
+
+/// A prevote or precommit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ballot {
+    pub(crate) kind: mal::VoteType,
+    pub(crate) height: At,
+    pub(crate) round: mal::Round,
+    pub(crate) value: mal::NilOrVal<HeaderHash>,
+    pub(crate) who: Who,
+}
+
+impl mal::Vote<Context> for Ballot {
+    fn height(&self) -> At {
+        self.height
+    }
+
+    fn round(&self) -> mal::Round {
+        self.round
+    }
+
+    fn value(&self) -> &mal::NilOrVal<HeaderHash> {
+        &self.value
+    }
+
+    fn take_value(self) -> mal::NilOrVal<HeaderHash> {
+        self.value
+    }
+
+    fn vote_type(&self) -> mal::VoteType {
+        self.kind
+    }
+
+    fn validator_address(&self) -> &Who {
+        &self.who
+    }
+
+    fn extension(&self) -> Option<&mal::SignedExtension<Context>> {
+        None
+    }
+
+    fn take_extension(&mut self) -> Option<mal::SignedExtension<Context>> {
+        None
+    }
+
+    fn extend(self, _: mal::SignedExtension<Context>) -> Self {
+        self
+    }
+}
+
+/// A committee's member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Validator {
+    who: Who,
+    power: u64,
+}
+
+impl mal::Validator<Context> for Validator {
+    fn address(&self) -> &Who {
+        &self.who
+    }
+
+    fn public_key(&self) -> &Who {
+        &self.who
+    }
+
+    fn voting_power(&self) -> u64 {
+        self.power
+    }
+}
+
+/// A committee. Its stake goes in unscaled: `Committee::MAX_TOTAL` is what malachite can multiply by three in a u64, so
+/// its quorums and ours are the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Validators {
+    members: Arc<Vec<Validator>>,
+    total: u64,
+}
+
+impl Validators {
+    pub(crate) fn new(committee: &Committee) -> Self {
+        let members = committee.members().iter();
+        let members = members.map(|member| Validator { who: Who(member.address), power: member.stake.0 });
+        Self { members: Arc::new(members.collect()), total: committee.total().0 }
+    }
+
+    fn at(&self, index: ValidatorIndex) -> &Validator {
+        // The schedule was made for this committee (`Consensus` checks that), so the place exists.
+        &self.members[index.position()]
+    }
+}
+
+impl mal::ValidatorSet<Context> for Validators {
+    fn count(&self) -> usize {
+        self.members.len()
+    }
+
+    fn total_voting_power(&self) -> u64 {
+        self.total
+    }
+
+    fn get_by_address(&self, address: &Who) -> Option<&Validator> {
+        // Committees are in ascending order of address.
+        self.members.binary_search_by(|member| member.who.cmp(address)).ok().map(|at| &self.members[at])
+    }
+
+    fn get_by_index(&self, index: usize) -> Option<&Validator> {
+        self.members.get(index)
+    }
+}
+
+impl mal::Context for Context {
+    type Address = Who;
+    type Height = At;
+    type ProposalPart = Part;
+    type Proposal = Proposal;
+    type Validator = Validator;
+    type ValidatorSet = Validators;
+    type Timeouts = mal::LinearTimeouts;
+    type Value = Value;
+    type Vote = Ballot;
+    type Extension = ();
+    type SigningScheme = Scheme;
+
+    fn select_proposer<'a>(&self, validators: &'a Validators, _: At, round: mal::Round) -> &'a Validator {
+        validators.at(self.schedule.proposer(round_of(round).unwrap_or_default()))
+    }
+
+    fn new_proposal(&self, height: At, round: mal::Round, value: Value, pol_round: mal::Round, who: Who) -> Proposal {
+        Proposal { height, round, value, pol_round, who }
+    }
+
+    fn new_prevote(&self, height: At, round: mal::Round, value: mal::NilOrVal<HeaderHash>, who: Who) -> Ballot {
+        Ballot { kind: mal::VoteType::Prevote, height, round, value, who }
+    }
+
+    fn new_precommit(&self, height: At, round: mal::Round, value: mal::NilOrVal<HeaderHash>, who: Who) -> Ballot {
+        Ballot { kind: mal::VoteType::Precommit, height, round, value, who }
+    }
+}
+
+/// Malachite's round for ours.
+pub(crate) fn mal_round(round: Round) -> mal::Round {
+    mal::Round::new(round.0)
+}
+
+/// Malachite's round for a round that may be missing.
+pub(crate) fn mal_round_opt(round: Option<Round>) -> mal::Round {
+    round.map_or(mal::Round::Nil, mal_round)
+}
+
+/// Our round for malachite's, none for its nil.
+pub(crate) fn round_of(round: mal::Round) -> Option<Round> {
+    round.as_u32().map(Round)
+}
+
+/// Malachite's vote content for ours.
+pub(crate) fn nil_or(block: Option<HeaderHash>) -> mal::NilOrVal<HeaderHash> {
+    block.map_or(mal::NilOrVal::Nil, mal::NilOrVal::Val)
+}
+
+/// Our vote content for malachite's.
+pub(crate) fn block_of(value: &mal::NilOrVal<HeaderHash>) -> Option<HeaderHash> {
+    match value {
+        mal::NilOrVal::Nil => None,
+        mal::NilOrVal::Val(id) => Some(*id),
+    }
+}

@@ -1,0 +1,138 @@
+//! Between our statements and malachite's.
+
+use crate::context::{At, Ballot, Context, Mark, Proposal, Value, Who, block_of, mal_round, mal_round_opt, nil_or, round_of};
+use arc_malachitebft_core_types as mal;
+use squad_types::{Address, Bitmap, Committee, CommitCertificate, Signed, ValidatorIndex, Vote, VoteCertificate, VoteKind};
+
+pub(crate) fn kind_of(kind: mal::VoteType) -> VoteKind {
+    match kind {
+        mal::VoteType::Prevote => VoteKind::Prevote,
+        mal::VoteType::Precommit => VoteKind::Precommit,
+    }
+}
+
+fn mal_kind(kind: VoteKind) -> mal::VoteType {
+    match kind {
+        VoteKind::Prevote => mal::VoteType::Prevote,
+        VoteKind::Precommit => mal::VoteType::Precommit,
+    }
+}
+
+/// The statement in a ballot.
+pub(crate) fn vote_of(ballot: &Ballot) -> Vote {
+    Vote {
+        kind: kind_of(ballot.kind),
+        height: ballot.height.0,
+        round: round_of(ballot.round).unwrap_or_default(),
+        block: block_of(&ballot.value),
+    }
+}
+
+pub(crate) fn signed_vote_of(ballot: &mal::SignedVote<Context>) -> Signed<Vote> {
+    Signed { statement: vote_of(&ballot.message), signer: ballot.message.who.0, signature: ballot.signature.0 }
+}
+
+pub(crate) fn mal_vote(vote: &Signed<Vote>) -> mal::SignedVote<Context> {
+    let statement = &vote.statement;
+    let ballot = Ballot {
+        kind: mal_kind(statement.kind),
+        height: At(statement.height),
+        round: mal_round(statement.round),
+        value: nil_or(statement.block),
+        who: Who(vote.signer),
+    };
+    mal::SignedMessage::new(ballot, Mark(vote.signature))
+}
+
+/// The statement in a proposal.
+pub(crate) fn proposal_of(proposal: &Proposal) -> squad_types::Proposal {
+    squad_types::Proposal {
+        height: proposal.height.0,
+        round: round_of(proposal.round).unwrap_or_default(),
+        valid_round: round_of(proposal.pol_round),
+        block: proposal.value.0,
+    }
+}
+
+pub(crate) fn signed_proposal_of(proposal: &mal::SignedProposal<Context>) -> Signed<squad_types::Proposal> {
+    Signed { statement: proposal_of(&proposal.message), signer: proposal.message.who.0, signature: proposal.signature.0 }
+}
+
+pub(crate) fn mal_proposal(signed: &Signed<squad_types::Proposal>) -> mal::SignedProposal<Context> {
+    let proposal = Proposal {
+        height: At(signed.statement.height),
+        round: mal_round(signed.statement.round),
+        value: Value(signed.statement.block),
+        pol_round: mal_round_opt(signed.statement.valid_round),
+        who: Who(signed.signer),
+    };
+    mal::SignedMessage::new(proposal, Mark(signed.signature))
+}
+
+/// A certificate over prevotes in canonical order.
+pub(crate) fn certificate_of(polka: &mal::PolkaCertificate<Context>, committee: &Committee) -> VoteCertificate {
+    let vote = Vote {
+        kind: VoteKind::Prevote,
+        height: polka.height.0,
+        round: round_of(polka.round).unwrap_or_default(),
+        block: Some(polka.value_id),
+    };
+    let signatures = polka.polka_signatures.iter().map(|signature| (signature.address.0, signature.signature));
+    let (signers, signatures) = in_order(signatures, committee);
+    VoteCertificate { vote, signers, signatures }
+}
+
+/// None unless it is over prevotes for a block, by members.
+pub(crate) fn mal_polka(certificate: &VoteCertificate, committee: &Committee) -> Option<mal::PolkaCertificate<Context>> {
+    let vote = &certificate.vote;
+    let signatures = members_of(certificate, committee)?;
+    let signatures = signatures.into_iter().map(|(address, signature)| mal::PolkaSignature::new(Who(address), Mark(signature)));
+    Some(mal::PolkaCertificate {
+        height: At(vote.height),
+        round: mal_round(vote.round),
+        value_id: vote.block.filter(|_| vote.kind == VoteKind::Prevote)?,
+        polka_signatures: signatures.collect(),
+    })
+}
+
+/// Who signed a certificate, with their signatures; none if its shape is wrong.
+pub(crate) fn members_of(certificate: &VoteCertificate, committee: &Committee) -> Option<Vec<(Address, squad_types::Signature)>> {
+    if certificate.signers.count() != certificate.signatures.len() {
+        return None;
+    }
+    let members = certificate.signers.iter().map(|index| committee.get(index).map(|member| member.address));
+    members.zip(&certificate.signatures).map(|(address, signature)| Some((address?, *signature))).collect()
+}
+
+/// The votes of a round certificate.
+pub(crate) fn votes_of(certificate: &mal::RoundCertificate<Context>) -> Vec<Signed<Vote>> {
+    let vote = |signature: &mal::RoundSignature<Context>| Signed {
+        statement: Vote {
+            kind: kind_of(signature.vote_type),
+            height: certificate.height.0,
+            round: round_of(certificate.round).unwrap_or_default(),
+            block: block_of(&signature.value_id),
+        },
+        signer: signature.address.0,
+        signature: signature.signature.0,
+    };
+    certificate.round_signatures.iter().map(vote).collect()
+}
+
+/// A decision's certificate in canonical order.
+pub(crate) fn commit_of(commit: &mal::CommitCertificate<Context>, committee: &Committee) -> CommitCertificate {
+    let signatures = commit.commit_signatures.iter();
+    let signatures = signatures.filter_map(|one| Some((committee.index_of(&one.address.0)?, one.signature.0)));
+    CommitCertificate::assemble(commit.height.0, round_of(commit.round).unwrap_or_default(), commit.value_id, signatures.collect())
+}
+
+fn in_order(
+    signatures: impl Iterator<Item = (Address, Mark)>,
+    committee: &Committee,
+) -> (Bitmap, Vec<squad_types::Signature>) {
+    let mut sorted: Vec<(ValidatorIndex, squad_types::Signature)> =
+        signatures.filter_map(|(address, mark)| Some((committee.index_of(&address)?, mark.0))).collect();
+    sorted.sort_by_key(|(index, _)| *index);
+    sorted.dedup_by_key(|(index, _)| *index);
+    (sorted.iter().map(|(index, _)| *index).collect(), sorted.into_iter().map(|(_, signature)| signature).collect())
+}
