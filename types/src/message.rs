@@ -252,15 +252,15 @@ impl ListItem for CommitteeProof {
     const MAX_ITEMS: usize = MAX_BLOCKS_PER_RESPONSE;
 }
 
-/// The state at a height: what a late joiner needs beside the blocks of the last window. The tip's header commits to `state`.
+/// The state at a height, from which a late joiner follows the blocks after it. The header commits to `state`.
+///
+/// It lies at least an exactly-once window below the sender's tip, so that the blocks that follow rebuild the window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// The ordered block whose state this is.
     pub tip: OrderedBlock,
     /// The state after it.
     pub state: ChainState,
-    /// The first height whose transactions are still in the exactly-once window. The joiner checks it by chain time.
-    pub window_from: Height,
 }
 
-codec_struct!(Snapshot { tip, state, window_from });
+codec_struct!(Snapshot { tip, state });
