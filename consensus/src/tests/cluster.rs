@@ -204,6 +204,9 @@ impl Cluster {
                 *left -= 1;
             }
             self.perform(node, output);
+            if self.nodes[node].dead {
+                return;
+            }
         }
     }
 
