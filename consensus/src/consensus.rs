@@ -8,7 +8,10 @@ use crate::output::Output;
 use crate::running::{Running, Tools};
 use crate::slots::HighestStatements;
 use crate::timeouts::TimeoutConfig;
-use squad_types::{Address, Bitmap, Domain, HeaderHash, Height, Round, Signer, Verified, VerifiedProposal, Verifier, Vote, VoteCertificate};
+use squad_types::{
+    Address, Bitmap, Domain, HeaderHash, Height, Round, Signer, Verified, VerifiedProposal, Verifier, Vote,
+    VoteCertificate,
+};
 use std::collections::BTreeMap;
 
 /// Rounds above this are taken for nonsense: years of failed rounds, and far from where a u32 ends.
@@ -29,7 +32,9 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Replaying the log led to another statement than the one recorded. Either the log is damaged or the code is; signing on could break agreement.
-    #[error("at height {height}, round {round} the log holds another statement of this node than its replay asks for; keep the log and report it")]
+    #[error(
+        "at height {height}, round {round} the log holds another statement of this node than its replay asks for; keep the log and report it"
+    )]
     Diverged {
         /// The height.
         height: Height,
@@ -118,7 +123,9 @@ impl Consensus {
                     }
                 });
             }
-            Input::Propose { round, block } => self.run(keys, out, |running, tools| running.propose(round, &block, tools)),
+            Input::Propose { round, block } => {
+                self.run(keys, out, |running, tools| running.propose(round, &block, tools))
+            }
             Input::Timeout(token) => {
                 if self.shared.timers.take(token) {
                     self.run(keys, out, |running, tools| running.timeout(token, tools));
@@ -188,7 +195,10 @@ impl Consensus {
 
     fn allow_signing(&mut self, from: Height, keys: Keys<'_>, out: &mut Vec<Output>) {
         self.signing_from = Some(from);
-        let restart = self.running.as_ref().is_some_and(|running| !running.is_voting() && !running.is_decided() && self.votes_at(running.start()));
+        let restart = self
+            .running
+            .as_ref()
+            .is_some_and(|running| !running.is_voting() && !running.is_decided() && self.votes_at(running.start()));
         if let Some(running) = self.running.take_if(|_| restart) {
             let (start, proposals) = running.into_parts();
             self.begin(start, proposals, keys, out);
@@ -223,7 +233,9 @@ impl Consensus {
             return;
         }
         match self.height() {
-            Some(height) if statement.height == height => self.run(keys, out, |running, tools| running.proposal(&proposal, tools)),
+            Some(height) if statement.height == height => {
+                self.run(keys, out, |running, tools| running.proposal(&proposal, tools))
+            }
             _ => {
                 let added = self.shared.watch.add_proposal(proposal.proposal());
                 let next = self.height().is_some_and(|height| statement.height == height.next());

@@ -1,8 +1,12 @@
 //! Between our statements and malachite's.
 
-use crate::context::{At, Ballot, Context, Mark, Proposal, Value, Who, block_of, mal_round, mal_round_opt, nil_or, round_of};
+use crate::context::{
+    At, Ballot, Context, Mark, Proposal, Value, Who, block_of, mal_round, mal_round_opt, nil_or, round_of,
+};
 use arc_malachitebft_core_types as mal;
-use squad_types::{Address, Bitmap, Committee, CommitCertificate, Signed, ValidatorIndex, Vote, VoteCertificate, VoteKind};
+use squad_types::{
+    Address, Bitmap, CommitCertificate, Committee, Signed, ValidatorIndex, Vote, VoteCertificate, VoteKind,
+};
 
 pub(crate) fn kind_of(kind: mal::VoteType) -> VoteKind {
     match kind {
@@ -55,7 +59,11 @@ pub(crate) fn proposal_of(proposal: &Proposal) -> squad_types::Proposal {
 }
 
 pub(crate) fn signed_proposal_of(proposal: &mal::SignedProposal<Context>) -> Signed<squad_types::Proposal> {
-    Signed { statement: proposal_of(&proposal.message), signer: proposal.message.who.0, signature: proposal.signature.0 }
+    Signed {
+        statement: proposal_of(&proposal.message),
+        signer: proposal.message.who.0,
+        signature: proposal.signature.0,
+    }
 }
 
 pub(crate) fn mal_proposal(signed: &Signed<squad_types::Proposal>) -> mal::SignedProposal<Context> {
@@ -83,10 +91,14 @@ pub(crate) fn certificate_of(polka: &mal::PolkaCertificate<Context>, committee: 
 }
 
 /// None unless it is over prevotes for a block, by members.
-pub(crate) fn mal_polka(certificate: &VoteCertificate, committee: &Committee) -> Option<mal::PolkaCertificate<Context>> {
+pub(crate) fn mal_polka(
+    certificate: &VoteCertificate,
+    committee: &Committee,
+) -> Option<mal::PolkaCertificate<Context>> {
     let vote = &certificate.vote;
     let signatures = members_of(certificate, committee)?;
-    let signatures = signatures.into_iter().map(|(address, signature)| mal::PolkaSignature::new(Who(address), Mark(signature)));
+    let signatures =
+        signatures.into_iter().map(|(address, signature)| mal::PolkaSignature::new(Who(address), Mark(signature)));
     Some(mal::PolkaCertificate {
         height: At(vote.height),
         round: mal_round(vote.round),
@@ -96,7 +108,10 @@ pub(crate) fn mal_polka(certificate: &VoteCertificate, committee: &Committee) ->
 }
 
 /// Who signed a certificate, with their signatures; none if its shape is wrong.
-pub(crate) fn members_of(certificate: &VoteCertificate, committee: &Committee) -> Option<Vec<(Address, squad_types::Signature)>> {
+pub(crate) fn members_of(
+    certificate: &VoteCertificate,
+    committee: &Committee,
+) -> Option<Vec<(Address, squad_types::Signature)>> {
     if certificate.signers.count() != certificate.signatures.len() {
         return None;
     }
@@ -123,7 +138,12 @@ pub(crate) fn votes_of(certificate: &mal::RoundCertificate<Context>) -> Vec<Sign
 pub(crate) fn commit_of(commit: &mal::CommitCertificate<Context>, committee: &Committee) -> CommitCertificate {
     let signatures = commit.commit_signatures.iter();
     let signatures = signatures.filter_map(|one| Some((committee.index_of(&one.address.0)?, one.signature.0)));
-    CommitCertificate::assemble(commit.height.0, round_of(commit.round).unwrap_or_default(), commit.value_id, signatures.collect())
+    CommitCertificate::assemble(
+        commit.height.0,
+        round_of(commit.round).unwrap_or_default(),
+        commit.value_id,
+        signatures.collect(),
+    )
 }
 
 fn in_order(

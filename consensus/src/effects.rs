@@ -2,7 +2,9 @@
 
 use crate::consensus::{Config, Error};
 use crate::context::{Ballot, Context, Mark, Proposal, Who, round_of};
-use crate::convert::{certificate_of, commit_of, mal_vote, proposal_of, signed_proposal_of, signed_vote_of, vote_of, votes_of};
+use crate::convert::{
+    certificate_of, commit_of, mal_vote, members_of, proposal_of, signed_proposal_of, signed_vote_of, vote_of, votes_of,
+};
 use crate::evidence::Watch;
 use crate::gate::Gate;
 use crate::log::{Elapsed, LogEntry, Ruling};
@@ -12,7 +14,8 @@ use crate::timeouts::{TimeoutKind, Timers};
 use arc_malachitebft_core_consensus::{Effect, Input as Core, LivenessMsg, Resumable, Resume, SignedConsensusMsg};
 use arc_malachitebft_core_types as mal;
 use squad_types::{
-    Committee, HeaderHash, Height, Round, Signer, Verified, VerifiedProposal, Verifier, Vote, VoteCertificate, VoteKind,
+    Committee, HeaderHash, Height, Round, Signed, Signer, Verified, VerifiedProposal, Verifier, Vote, VoteCertificate,
+    VoteKind,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -197,7 +200,9 @@ impl Effects<'_> {
         match self.desk.gate.block(&certificate.block) {
             // Also while replaying: the decision may not have been acted upon.
             Some(block) => self.out.push(Output::Decided { block: Arc::clone(block), certificate }),
-            None => self.desk.fault = Some(Error::Core(format!("decided block {} which never came in", certificate.block))),
+            None => {
+                self.desk.fault = Some(Error::Core(format!("decided block {} which never came in", certificate.block)))
+            }
         }
     }
 
@@ -286,7 +291,7 @@ impl Effects<'_> {
 
     fn log_block(&mut self, block: &HeaderHash) {
         if self.desk.voting && !self.desk.replaying {
-            let block = self.desk.gate.to_log(block);
+            let block = self.desk.gate.take_unlogged(block);
             self.out.extend(block.map(|block| Output::Log(LogEntry::Block(block))));
         }
     }
@@ -299,7 +304,8 @@ impl Effects<'_> {
 
     fn publish_vote(&mut self, vote: &mal::SignedVote<Context>, again: bool) {
         let statement = vote_of(&vote.message);
-        let Some((vote, covers_fresh)) = self.shared.slots.held_vote(statement.height, statement.round, statement.kind) else {
+        let Some((vote, covers_fresh)) = self.shared.slots.held_vote(statement.height, statement.round, statement.kind)
+        else {
             return;
         };
         let vote = vote.clone();
@@ -336,6 +342,7 @@ impl Effects<'_> {
             return Err(mal::CertificateError::VerificationError(None));
         }
         self.desk.quorums.extend(certificate.vote.block.map(|block| (certificate.vote.round, block)));
+        self.accuse_signers(&certificate);
         Ok(())
     }
 
@@ -351,8 +358,20 @@ impl Effects<'_> {
         committee.is_quorum(committee.stake_of_all(&certificate.signers))
             && signatures.all(|(index, signature)| {
                 known.is_some_and(|known| known.holds(index, &certificate.vote, signature))
-                    || committee.get(index).is_some_and(|member| self.keys.verifier.verify(&digest, &member.address, signature))
+                    || committee
+                        .get(index)
+                        .is_some_and(|member| self.keys.verifier.verify(&digest, &member.address, signature))
             })
+    }
+
+    /// A certificate whose signatures hold may contain the second vote of somebody whose first is known here.
+    fn accuse_signers(&mut self, certificate: &VoteCertificate) {
+        let members = members_of(certificate, &self.desk.committee);
+        for (signer, signature) in members.into_iter().flatten() {
+            let vote = Verified::from_own_log(Signed { statement: certificate.vote, signer, signature });
+            let evidence = self.shared.watch.contradiction(&vote);
+            self.emit(evidence.map(Output::Evidence));
+        }
     }
 
     /// Counts the stake of a round certificate, whose votes were checked one by one.
@@ -361,7 +380,9 @@ impl Effects<'_> {
         let mut signers = BTreeSet::new();
         for signature in &certificate.round_signatures {
             let Who(address) = signature.address;
-            if certificate.cert_type == mal::RoundCertificateType::Precommit && signature.vote_type != mal::VoteType::Precommit {
+            if certificate.cert_type == mal::RoundCertificateType::Precommit
+                && signature.vote_type != mal::VoteType::Precommit
+            {
                 return Err(mal::CertificateError::InvalidVoteType(signature.address));
             }
             if !signers.insert(address) {

@@ -28,7 +28,13 @@ impl std::fmt::Debug for Engine {
 
 impl Engine {
     /// A fresh instance, not started.
-    pub(crate) fn new(height: Height, committee: &Committee, schedule: Arc<ProposerSchedule>, address: Address, voting: bool) -> Self {
+    pub(crate) fn new(
+        height: Height,
+        committee: &Committee,
+        schedule: Arc<ProposerSchedule>,
+        address: Address,
+        voting: bool,
+    ) -> Self {
         let validators = Validators::new(committee);
         let params = Params {
             address: Who(address),
@@ -80,11 +86,17 @@ impl Engine {
 
     /// Whether the propose step of the current round is over.
     pub(crate) fn proposed(&self) -> bool {
-        self.state.driver.step_is_prevote() || self.state.driver.step_is_precommit() || self.state.driver.step_is_commit()
+        self.state.driver.step_is_prevote()
+            || self.state.driver.step_is_precommit()
+            || self.state.driver.step_is_commit()
     }
 
     /// The certificate over prevotes for a block in a round, if the core has it.
-    pub(crate) fn polka(&self, round: Round, block: &squad_types::HeaderHash) -> Option<&mal::PolkaCertificate<Context>> {
+    pub(crate) fn polka(
+        &self,
+        round: Round,
+        block: &squad_types::HeaderHash,
+    ) -> Option<&mal::PolkaCertificate<Context>> {
         self.state.polka_certificate(crate::context::mal_round(round), block)
     }
 

@@ -2,8 +2,8 @@
 
 use crate::slots::HighestStatements;
 use squad_types::{
-    Address, Bitmap, Committee, Evidence, HeaderHash, Height, Proposal, ProposalPair, Round, Stake, ValidatorIndex, Verified, Vote,
-    VoteKind, VotePair,
+    Address, Bitmap, Committee, Evidence, HeaderHash, Height, Proposal, ProposalPair, Round, Stake, ValidatorIndex,
+    Verified, Vote, VoteKind, VotePair,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(crate) enum Added {
     /// It was there already, its signer is no member, or its round lies too far ahead.
     Ignored,
     /// It contradicts the one in its slot. Evidence comes with the first contradiction only.
-    Conflict(Option<Evidence>),
+    Conflict(Option<Box<Evidence>>),
 }
 
 /// The statements of one height.
@@ -63,7 +63,7 @@ impl Statements {
             Some(first) if first.statement == statement => Added::Ignored,
             Some(first) => {
                 let pair = VotePair { first: first.signed().clone(), second: vote.signed().clone() };
-                Added::Conflict(self.accused_votes.insert(key).then_some(Evidence::Votes(pair)))
+                Added::Conflict(self.accused_votes.insert(key).then(|| Box::new(Evidence::Votes(pair))))
             }
             None => {
                 self.votes.insert(key, vote.clone());
@@ -84,7 +84,7 @@ impl Statements {
             Some(first) if first.statement == proposal.statement => Added::Ignored,
             Some(first) => {
                 let pair = ProposalPair { first: first.signed().clone(), second: proposal.signed().clone() };
-                Added::Conflict(self.accused_proposals.insert(key).then_some(Evidence::Proposals(pair)))
+                Added::Conflict(self.accused_proposals.insert(key).then(|| Box::new(Evidence::Proposals(pair))))
             }
             None => {
                 self.proposals.insert(key, proposal.clone());
@@ -110,7 +110,8 @@ impl Statements {
     }
 
     fn precommitters(&self, block: HeaderHash) -> Bitmap {
-        let cast = |kind: VoteKind, vote: &Verified<Vote>| kind == VoteKind::Precommit && vote.statement.block == Some(block);
+        let cast =
+            |kind: VoteKind, vote: &Verified<Vote>| kind == VoteKind::Precommit && vote.statement.block == Some(block);
         self.votes.iter().filter(|((_, kind, _), vote)| cast(*kind, vote)).map(|((_, _, index), _)| *index).collect()
     }
 }
@@ -141,6 +142,17 @@ impl Watch {
     /// Adds a vote of a watched height.
     pub(crate) fn add_vote(&mut self, vote: &Verified<Vote>) -> Added {
         self.heights.get_mut(&vote.statement.height).map_or(Added::Ignored, |statements| statements.add_vote(vote))
+    }
+
+    /// The evidence that a vote makes with the one in its slot, if there is one and it says something else. Adds nothing.
+    pub(crate) fn contradiction(&mut self, vote: &Verified<Vote>) -> Option<Box<Evidence>> {
+        let statements = self.heights.get_mut(&vote.statement.height)?;
+        let index = statements.committee.index_of(&vote.signer)?;
+        let known = statements.votes.contains_key(&(vote.statement.round, vote.statement.kind, index));
+        match known.then(|| statements.add_vote(vote))? {
+            Added::Conflict(evidence) => evidence,
+            Added::New | Added::Ignored => None,
+        }
     }
 
     /// Adds a proposal of a watched height. Whether its signer may propose is for the caller to check.

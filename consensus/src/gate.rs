@@ -207,7 +207,7 @@ impl Gate {
     }
 
     /// A block that has yet to be logged; marks it as logged.
-    pub(crate) fn to_log(&mut self, block: &HeaderHash) -> Option<Arc<ProposedBlock>> {
+    pub(crate) fn take_unlogged(&mut self, block: &HeaderHash) -> Option<Arc<ProposedBlock>> {
         let body = self.bodies.get_mut(block)?;
         (!std::mem::replace(&mut body.logged, true)).then(|| Arc::clone(&body.block))
     }
@@ -235,8 +235,9 @@ impl Gate {
     pub(crate) fn prune(&mut self, round: Round) {
         let oldest = round.minus(KEPT_ROUNDS);
         let bodies = &self.bodies;
-        let certified = |hash: &HeaderHash| bodies.get(hash).is_some_and(|body| body.certified);
-        self.proposals.retain(|(at, hash), _| *at >= oldest || certified(hash));
+        // What the core holds as valid it may decide at any time.
+        let needed = |hash: &HeaderHash| bodies.get(hash).is_some_and(|body| body.certified || body.told == Some(true));
+        self.proposals.retain(|(at, hash), _| *at >= oldest || needed(hash));
         let proposals = &self.proposals;
         self.bodies.retain(|hash, _| proposals.keys().any(|(_, held)| held == hash));
     }

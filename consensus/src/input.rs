@@ -2,7 +2,9 @@
 
 use crate::proposer::ProposerSchedule;
 use crate::timeouts::TimeoutToken;
-use squad_types::{Committee, Epoch, HeaderHash, Height, ProposedBlock, Round, Verified, VerifiedProposal, Vote, VoteCertificate};
+use squad_types::{
+    Committee, Epoch, HeaderHash, Height, ProposedBlock, Round, Verified, VerifiedProposal, Vote, VoteCertificate,
+};
 use std::sync::Arc;
 
 /// A height to begin.

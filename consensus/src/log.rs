@@ -3,8 +3,8 @@
 
 use crate::timeouts::TimeoutKind;
 use squad_types::{
-    Address, Epoch, HeaderHash, Height, ProposedBlock, Proposal, Round, Signed, Vote, VoteCertificate, codec_enum, codec_struct,
-    codec_unit_enum,
+    Address, Epoch, HeaderHash, Height, Proposal, ProposedBlock, Round, Signed, Vote, VoteCertificate, codec_enum,
+    codec_struct, codec_unit_enum,
 };
 use std::sync::Arc;
 

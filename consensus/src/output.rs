@@ -4,8 +4,8 @@ use crate::consensus::Error;
 use crate::log::LogEntry;
 use crate::timeouts::TimeoutToken;
 use squad_types::{
-    Address, CommitCertificate, Evidence, HeaderHash, Height, ProposedBlock, Round, Signed, Verified, VerifiedProposal, Vote,
-    VoteCertificate,
+    Address, CommitCertificate, Evidence, HeaderHash, Height, ProposedBlock, Round, Signed, Verified, VerifiedProposal,
+    Vote, VoteCertificate,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,7 +95,7 @@ pub enum Output {
         certificate: CommitCertificate,
     },
     /// Somebody signed two statements for one slot.
-    Evidence(Evidence),
+    Evidence(Box<Evidence>),
     /// The core cannot go on: stop the process. Nothing is signed any more.
     Halt(Error),
 }

@@ -103,7 +103,9 @@ impl Running {
                 };
                 Core::ProposedValue(value, mal::ValueOrigin::Consensus)
             })),
-            LogEntry::Polka(certificate) => mal_polka(certificate, &self.desk.committee).map(|polka| Ok(Core::PolkaCertificate(polka))),
+            LogEntry::Polka(certificate) => {
+                mal_polka(certificate, &self.desk.committee).map(|polka| Ok(Core::PolkaCertificate(polka)))
+            }
             LogEntry::Elapsed(elapsed) => {
                 let timeout = mal::Timeout::new(mal_round(elapsed.round), mal_timeout(elapsed.kind));
                 Some(Ok(Core::TimeoutElapsed(timeout)))
@@ -145,7 +147,8 @@ impl Running {
         for vote in [highest.prevote, highest.precommit].into_iter().flatten() {
             let (round, kind): (_, VoteKind) = (vote.statement.round, vote.statement.kind);
             let held = tools.shared.slots.held_vote(height, round, kind).filter(|_| vote.statement.height == height);
-            let again = held.map(|(vote, covers_fresh)| Output::PublishVote { vote: vote.clone(), covers_fresh, again: true });
+            let again =
+                held.map(|(vote, covers_fresh)| Output::PublishVote { vote: vote.clone(), covers_fresh, again: true });
             tools.out.extend(again);
         }
     }

@@ -14,7 +14,9 @@ use crate::output::Output;
 use crate::timeouts::{TimeoutKind, TimeoutToken};
 use arc_malachitebft_core_consensus::{Input as Core, LocallyProposedValue, ProposedValue};
 use arc_malachitebft_core_types as mal;
-use squad_types::{HeaderHash, Height, ProposedBlock, Round, Signed, Verified, VerifiedProposal, Vote, VoteCertificate, VoteKind};
+use squad_types::{
+    HeaderHash, Height, ProposedBlock, Round, Signed, Verified, VerifiedProposal, Vote, VoteCertificate, VoteKind,
+};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -92,7 +94,8 @@ impl Running {
     pub(crate) fn begin(&mut self, recovered: &[LogEntry], tools: &mut Tools<'_>) {
         let known = tools.shared.watch.at(self.height());
         let mine = tools.config.address;
-        let votes: Vec<_> = known.into_iter().flat_map(|known| known.votes()).filter(|vote| vote.signer != mine).cloned().collect();
+        let votes: Vec<_> =
+            known.into_iter().flat_map(|known| known.votes()).filter(|vote| vote.signer != mine).cloned().collect();
         if recovered.iter().any(|entry| matches!(entry, LogEntry::Started(_))) {
             self.replay(recovered, tools);
         } else {
@@ -153,7 +156,8 @@ impl Running {
         }
         let holds = self.with_engine(tools, |_, effects| effects.holds(certificate));
         let Some(members) = members_of(certificate, &self.start.committee).filter(|_| holds) else { return };
-        let vote = |(signer, signature)| Verified::from_own_log(Signed { statement: certificate.vote, signer, signature });
+        let vote =
+            |(signer, signature)| Verified::from_own_log(Signed { statement: certificate.vote, signer, signature });
         let votes: Vec<Verified<Vote>> = members.into_iter().map(vote).collect();
         if certificate.vote.round > self.round().plus(LOOKAHEAD) {
             self.follow(&votes, tools);
@@ -173,7 +177,7 @@ impl Running {
     pub(crate) fn propose(&mut self, round: Round, block: &Arc<ProposedBlock>, tools: &mut Tools<'_>) {
         let header = block.header();
         let fits = header.height == self.height() && header.origin_round == round && self.round() == round;
-        if self.desk.decided || !fits || self.desk.building != Some(round) {
+        if self.desk.decided || self.engine.proposed() || !fits || self.desk.building != Some(round) {
             return;
         }
         self.desk.building = None;
@@ -258,7 +262,11 @@ impl Running {
         self.with_engine(tools, |engine, effects| engine.feed(input, effects));
     }
 
-    pub(crate) fn with_engine<R>(&mut self, tools: &mut Tools<'_>, act: impl FnOnce(&mut Engine, &mut Effects<'_>) -> R) -> R {
+    pub(crate) fn with_engine<R>(
+        &mut self,
+        tools: &mut Tools<'_>,
+        act: impl FnOnce(&mut Engine, &mut Effects<'_>) -> R,
+    ) -> R {
         let Tools { config, shared, keys, out } = tools;
         let mut effects = Effects { config, shared, desk: &mut self.desk, keys: *keys, out };
         act(&mut self.engine, &mut effects)

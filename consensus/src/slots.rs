@@ -66,7 +66,13 @@ pub(crate) struct Slots {
 
 impl Slots {
     /// The vote of a slot: signed now if the slot is free, otherwise what it holds.
-    pub(crate) fn vote(&mut self, wanted: Vote, covers_fresh: bool, domain: &Domain, signer: &dyn Signer) -> Given<Vote> {
+    pub(crate) fn vote(
+        &mut self,
+        wanted: Vote,
+        covers_fresh: bool,
+        domain: &Domain,
+        signer: &dyn Signer,
+    ) -> Given<Vote> {
         let filled = self.votes.entry((wanted.height, wanted.round, wanted.kind)).or_insert_with(|| Filled {
             statement: Verified::sign(wanted, domain, signer),
             logged: false,

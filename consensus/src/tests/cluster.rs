@@ -1,10 +1,13 @@
 //! A cluster of `Consensus` in one queue: virtual time, chosen delays, chosen verdicts, crashes at chosen outputs.
 
-use crate::{Config, Consensus, HighestStatements, Input, LogEntry, Output, ProposerRotation, StartHeight, TimeoutConfig, Verdict};
+use crate::{
+    Config, Consensus, HighestStatements, Input, LogEntry, Output, ProposerRotation, StartHeight, TimeoutConfig,
+    Verdict,
+};
 use squad_types::{
-    Address, Bitmap, Committee, CommitCertificate, Digest, Domain, Epoch, Evidence, Header, HeaderHash, Height, KeyedHashSigner,
-    KeyedHashVerifier, L1Anchor, Member, MerkleRoot, NetworkId, PROTOCOL_VERSION, ProposedBlock, Proposal, Round, Signed, Stake,
-    Timestamp, Verified, VerifiedProposal, Vote, VoteCertificate, VoteKind,
+    Address, Bitmap, CommitCertificate, Committee, Digest, Domain, Epoch, Evidence, Header, HeaderHash, Height,
+    KeyedHashSigner, KeyedHashVerifier, L1Anchor, Member, MerkleRoot, NetworkId, PROTOCOL_VERSION, Proposal,
+    ProposedBlock, Round, Signed, Stake, Timestamp, Verified, VerifiedProposal, Vote, VoteCertificate, VoteKind,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -166,12 +169,25 @@ impl Cluster {
         block
     }
 
-    pub(super) fn sign_vote(&self, node: usize, kind: VoteKind, height: u64, round: u32, block: Option<HeaderHash>) -> Verified<Vote> {
+    pub(super) fn sign_vote(
+        &self,
+        node: usize,
+        kind: VoteKind,
+        height: u64,
+        round: u32,
+        block: Option<HeaderHash>,
+    ) -> Verified<Vote> {
         let vote = Vote { kind, height: Height(height), round: Round(round), block };
         Verified::sign(vote, &self.domain, &KeyedHashSigner(address(node)))
     }
 
-    pub(super) fn sign_proposal(&self, node: usize, round: u32, valid_round: Option<u32>, block: &Arc<ProposedBlock>) -> VerifiedProposal {
+    pub(super) fn sign_proposal(
+        &self,
+        node: usize,
+        round: u32,
+        valid_round: Option<u32>,
+        block: &Arc<ProposedBlock>,
+    ) -> VerifiedProposal {
         let (height, hash) = (block.header().height, block.hash());
         let proposal = Proposal { height, round: Round(round), valid_round: valid_round.map(Round), block: hash };
         let signed = Verified::sign(proposal, &self.domain, &KeyedHashSigner(address(node)));
@@ -257,7 +273,7 @@ impl Cluster {
             Output::Decided { block, certificate } => self.decide(node, &block, certificate),
             Output::Evidence(evidence) => {
                 evidence.verify(&self.domain, &KeyedHashVerifier).unwrap();
-                self.evidence.push(evidence);
+                self.evidence.push(*evidence);
             }
             Output::Halt(error) => panic!("node {node} halts: {error}"),
             Output::Cancel(_) | Output::RoundStarted { .. } => {}
@@ -310,7 +326,9 @@ impl Cluster {
             Event::Deliver(node, Wire::Vote(vote)) => self.input(node, Input::Vote(vote)),
             Event::Deliver(node, Wire::Votes(certificate)) => self.input(node, Input::Votes(certificate)),
             Event::Timer(node, token) => self.input(node, Input::Timeout(token)),
-            Event::Judged(node, height, round, block, verdict) => self.input(node, Input::Judged { height, round, block, verdict }),
+            Event::Judged(node, height, round, block, verdict) => {
+                self.input(node, Input::Judged { height, round, block, verdict })
+            }
             Event::Recover(node) => self.recover(node),
         }
         true

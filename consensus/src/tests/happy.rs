@@ -60,7 +60,12 @@ fn a_follower_without_stake_decides_too_and_logs_nothing() {
     let signer = squad_types::KeyedHashSigner(stranger.address);
     let mut follower = crate::Consensus::new(stranger);
     let mut out = Vec::new();
-    follower.handle(crate::Input::AllowSigning { from: squad_types::Height(1) }, &signer, &squad_types::KeyedHashVerifier, &mut out);
+    follower.handle(
+        crate::Input::AllowSigning { from: squad_types::Height(1) },
+        &signer,
+        &squad_types::KeyedHashVerifier,
+        &mut out,
+    );
     let start = cluster.start_height(squad_types::Height(1), true);
     follower.handle(crate::Input::StartHeight(start), &signer, &squad_types::KeyedHashVerifier, &mut out);
     assert!(!follower.is_voting());

@@ -9,14 +9,16 @@ use std::collections::BTreeSet;
 fn prevotes(cluster: &Cluster, node: usize, round: u32) -> Vec<(bool, bool)> {
     let head = "PublishVote { vote: Verified(Signed { statement: Vote { kind: Prevote,";
     let of_round = format!("round: Round({round})");
-    let published = cluster.nodes[node].outputs.iter().filter(|output| output.starts_with(head) && output.contains(&of_round));
+    let published =
+        cluster.nodes[node].outputs.iter().filter(|output| output.starts_with(head) && output.contains(&of_round));
     published.map(|output| (output.contains("block: Some"), output.contains("covers_fresh: true"))).collect()
 }
 
 #[test]
 fn one_refusal_of_four_costs_nothing_and_its_node_follows_the_quorum() {
     let mut cluster = Cluster::new(&[1; 4], 5);
-    cluster.judge = Box::new(|node, _, _, fresh| Some(if node == 3 && fresh { Verdict::Refuse } else { Verdict::Valid }));
+    cluster.judge =
+        Box::new(|node, _, _, fresh| Some(if node == 3 && fresh { Verdict::Refuse } else { Verdict::Valid }));
     cluster.start();
     cluster.run_until_decided(&[0, 1, 2, 3], 5_000);
     let by_three = (1..=5).filter(|height| cluster.proposer(*height, 0) == 3).count();
@@ -57,10 +59,12 @@ fn a_refused_block_is_not_prevoted_one_round_later_without_a_quorum() {
     cluster.nodes[first].dead = true;
     cluster.nodes[second].dead = true;
     let honest: Vec<usize> = (0..4).filter(|node| *node != first && *node != second).collect();
-    cluster.judge = Box::new(|_, _, round, fresh| Some(if fresh && round == Round(0) { Verdict::Refuse } else { Verdict::Valid }));
+    cluster.judge =
+        Box::new(|_, _, round, fresh| Some(if fresh && round == Round(0) { Verdict::Refuse } else { Verdict::Valid }));
     cluster.start();
     let block = cluster.block(Height(1), Round(0), first);
-    let (fresh, again) = (cluster.sign_proposal(first, 0, None, &block), cluster.sign_proposal(second, 1, None, &block));
+    let (fresh, again) =
+        (cluster.sign_proposal(first, 0, None, &block), cluster.sign_proposal(second, 1, None, &block));
     let claimed = cluster.sign_proposal(second, 1, Some(0), &block);
     for node in &honest {
         cluster.inject(*node, 1, Wire::Proposal(fresh.clone()));
@@ -86,7 +90,9 @@ fn a_refused_block_is_not_prevoted_one_round_later_without_a_quorum() {
 fn a_node_that_refused_follows_the_proposal_made_again_with_a_quorum() {
     let mut cluster = Cluster::new(&[1; 4], 1);
     let refusing = (0..4).find(|node| [0, 1, 2].iter().all(|round| cluster.proposer(1, *round) != *node)).unwrap();
-    cluster.judge = Box::new(move |node, _, _, fresh| Some(if node == refusing && fresh { Verdict::Refuse } else { Verdict::Valid }));
+    cluster.judge = Box::new(move |node, _, _, fresh| {
+        Some(if node == refusing && fresh { Verdict::Refuse } else { Verdict::Valid })
+    });
     // It hears no vote of round 0, and all precommits of round 0 are lost: the others lock, it does not.
     cluster.route = Box::new(move |_, to, _, wire| match wire {
         Wire::Vote(vote) if vote.statement.round == Round(0) && vote.statement.block.is_some() => {
@@ -98,7 +104,8 @@ fn a_node_that_refused_follows_the_proposal_made_again_with_a_quorum() {
     cluster.start();
     let block = {
         cluster.run_for(100);
-        let locked: Vec<_> = cluster.nodes.iter().map(|node| node.consensus.running.as_ref().unwrap().locked()).collect();
+        let locked: Vec<_> =
+            cluster.nodes.iter().map(|node| node.consensus.running.as_ref().unwrap().locked()).collect();
         assert_eq!(locked[refusing], None);
         locked[(refusing + 1) % 4].unwrap().1
     };

@@ -146,7 +146,8 @@ fn a_certificate_over_prevotes_is_checked_before_it_counts() {
     cluster.start();
     let block = cluster.block(Height(1), Round(0), bad);
     let to = others(&cluster, &[bad])[0];
-    let votes: Vec<_> = (0..3).map(|node| cluster.sign_vote(node, VoteKind::Prevote, 1, 0, Some(block.hash()))).collect();
+    let votes: Vec<_> =
+        (0..3).map(|node| cluster.sign_vote(node, VoteKind::Prevote, 1, 0, Some(block.hash()))).collect();
     let certificate = |signatures: Vec<_>| squad_types::VoteCertificate {
         vote: votes[0].statement,
         signers: (0..3).map(squad_types::ValidatorIndex).collect(),

@@ -3,6 +3,7 @@
 use super::cluster::{Cluster, Wire};
 use crate::Verdict;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use squad_types::{Height, Round, VoteKind};
 
 /// splitmix64: a schedule is its seed.
@@ -66,10 +67,12 @@ fn schedule(seed: u64, size: usize, byzantine: bool) -> Cluster {
 fn lies(cluster: &mut Cluster, liar: usize, dice: &mut Dice) {
     for height in 1..=4 {
         for round in 0..4 {
-            let blocks = [cluster.block(Height(height), Round(round), liar), cluster.block(Height(height), Round(round), liar)];
+            let blocks =
+                [cluster.block(Height(height), Round(round), liar), cluster.block(Height(height), Round(round), liar)];
             for to in (0..cluster.nodes.len()).filter(|to| *to != liar) {
                 let block = &blocks[dice.roll(2) as usize];
-                let valid_round = if round > 0 && dice.roll(3) == 0 { Some(dice.roll(u64::from(round)) as u32) } else { None };
+                let valid_round =
+                    if round > 0 && dice.roll(3) == 0 { Some(dice.roll(u64::from(round)) as u32) } else { None };
                 let proposal = cluster.sign_proposal(liar, round, valid_round, block);
                 let at = dice.roll(4_000);
                 cluster.inject(to, at, Wire::Proposal(proposal));
@@ -85,7 +88,13 @@ fn lies(cluster: &mut Cluster, liar: usize, dice: &mut Dice) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        // The same cases every time; another seed or more cases come from the environment.
+        rng_seed: RngSeed::Fixed(7),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn honest_nodes_that_lose_messages_and_crash_agree_and_finish(seed in any::<u64>(), size in 1_usize..6) {
