@@ -83,6 +83,8 @@ pub struct Consensus {
     signing_from: Option<Height>,
     /// Proposals for the height after the current one: one a member.
     early: BTreeMap<Address, VerifiedProposal>,
+    /// The proposals of the height before, for peers that have not decided it.
+    previous: Vec<VerifiedProposal>,
     halted: bool,
 }
 
@@ -97,6 +99,7 @@ impl Consensus {
             floor: Height::ZERO,
             signing_from: None,
             early: BTreeMap::new(),
+            previous: Vec::new(),
             halted: false,
         }
     }
@@ -155,6 +158,18 @@ impl Consensus {
         self.shared.watch.precommitters(height, block)
     }
 
+    /// The proposal of a round for a block, for a peer that lacks it: of the height under way or the one before.
+    pub fn proposal(&self, height: Height, round: Round, block: HeaderHash) -> Option<VerifiedProposal> {
+        if self.height() == Some(height) {
+            return self.running.as_ref()?.proposal_of(round, block);
+        }
+        let wanted = |known: &&VerifiedProposal| {
+            let statement = known.proposal().statement;
+            (statement.height, statement.round, statement.block) == (height, round, block)
+        };
+        self.previous.iter().find(wanted).cloned()
+    }
+
     /// The newest statements of a validator that this node has seen in the last 16 heights: the answer to an operator that
     /// asks for its own before it signs.
     pub fn highest_statements(&self, signer: &Address) -> HighestStatements {
@@ -188,6 +203,9 @@ impl Consensus {
             self.halted = true;
             out.push(Output::Halt(Error::Schedule { height: start.height, scheduled, members }));
             return;
+        }
+        if let Some(running) = self.running.take() {
+            self.previous = running.into_parts().1;
         }
         let early = std::mem::take(&mut self.early).into_values().collect();
         self.begin(start, early, keys, out);

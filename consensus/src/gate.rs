@@ -221,6 +221,11 @@ impl Gate {
         })
     }
 
+    /// A proposal of a round for a block.
+    pub(crate) fn proposal(&self, round: Round, block: HeaderHash) -> Option<VerifiedProposal> {
+        self.message(self.proposals.get(&(round, block))?.proposal.clone())
+    }
+
     /// All proposals with their blocks, for a core that starts over.
     pub(crate) fn into_messages(self) -> Vec<VerifiedProposal> {
         let Self { bodies, proposals } = self;

@@ -102,3 +102,28 @@ impl LogEntry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use squad_types::{Decode, Encode};
+
+    proptest! {
+        #[test]
+        fn whatever_decodes_is_canonical_and_nothing_panics(tag in 0_u8..10, bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let bytes: bytes::Bytes = [vec![tag], bytes].concat().into();
+            if let Ok(entry) = LogEntry::from_bytes(bytes.clone()) {
+                prop_assert_eq!(entry.to_bytes(), bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_knows_its_height() {
+        let elapsed = Elapsed { height: Height(7), round: Round(2), kind: TimeoutKind::Precommit };
+        let entry = LogEntry::Elapsed(elapsed);
+        assert_eq!(entry.height(), Height(7));
+        assert_eq!(LogEntry::from_bytes(entry.to_bytes()), Ok(entry));
+    }
+}

@@ -64,6 +64,10 @@ impl Running {
         self.engine.round()
     }
 
+    pub(crate) fn proposal_of(&self, round: Round, block: HeaderHash) -> Option<VerifiedProposal> {
+        self.desk.gate.proposal(round, block)
+    }
+
     pub(crate) fn start(&self) -> &StartHeight {
         &self.start
     }

@@ -174,7 +174,7 @@ fn a_quorum_for_a_proposal_that_never_came_asks_for_it() {
     cluster.run_for(100);
     let block = cluster.nodes[proposer].decided[0].block;
     assert_eq!(cluster.missing, [(without, block)]);
-    let proposal = cluster.sign_proposal(proposer, 0, None, &cluster.blocks[&block].clone());
+    let proposal = cluster.nodes[proposer].consensus.proposal(Height(1), Round(0), block).unwrap();
     cluster.input(without, Input::Proposal(proposal));
     assert_eq!(cluster.nodes[without].decided[0].block, block);
 }
