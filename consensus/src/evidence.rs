@@ -186,3 +186,65 @@ impl Watch {
         highest
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use squad_types::{Domain, Epoch, KeyedHashSigner, Member, NetworkId};
+
+    fn committee(epoch: u64, members: &[u8]) -> Arc<Committee> {
+        let members = members.iter().map(|i| Member { address: Address([*i; 20]), stake: Stake(1) });
+        Arc::new(Committee::new(Epoch(epoch), members.collect()).unwrap())
+    }
+
+    fn vote(signer: u8, height: u64, round: u32, block: Option<HeaderHash>) -> Verified<Vote> {
+        let vote = Vote { kind: VoteKind::Prevote, height: Height(height), round: Round(round), block };
+        Verified::sign(vote, &Domain::new(NetworkId([1; 32])), &KeyedHashSigner(Address([signer; 20])))
+    }
+
+    #[test]
+    fn only_members_of_the_heights_own_committee_are_heard() {
+        let mut watch = Watch::default();
+        watch.open(Height(1), &committee(0, &[1, 2, 3]));
+        watch.open(Height(2), &committee(1, &[2, 3, 4]));
+        assert_eq!(watch.add_vote(&vote(1, 1, 0, None)), Added::New);
+        assert_eq!(watch.add_vote(&vote(4, 1, 0, None)), Added::Ignored);
+        assert_eq!(watch.add_vote(&vote(4, 2, 0, None)), Added::New);
+        assert_eq!(watch.add_vote(&vote(1, 2, 0, None)), Added::Ignored);
+        // What was kept for the wrong committee goes when the right one is known.
+        watch.open(Height(2), &committee(1, &[1, 2, 3]));
+        assert_eq!(watch.at(Height(2)).unwrap().votes().count(), 0);
+    }
+
+    #[test]
+    fn heights_and_rounds_are_bounded() {
+        let mut watch = Watch::default();
+        let members = committee(0, &[1, 2, 3]);
+        for height in 1..100 {
+            watch.open(Height(height), &members);
+        }
+        assert!(watch.heights.len() as u64 <= KEPT_HEIGHTS + 1);
+        assert_eq!(watch.add_vote(&vote(1, 5, 0, None)), Added::Ignored);
+        assert_eq!(watch.add_vote(&vote(1, 99, EARLY_ROUNDS.0 + 1, None)), Added::Ignored);
+        watch.admit_up_to(Height(99), Round(20));
+        assert_eq!(watch.add_vote(&vote(1, 99, EARLY_ROUNDS.0 + 1, None)), Added::New);
+    }
+
+    #[test]
+    fn a_quorum_is_over_two_thirds_of_one_vote() {
+        let mut watch = Watch::default();
+        let block = HeaderHash([7; 32]);
+        watch.open(Height(1), &committee(0, &[1, 2, 3, 4]));
+        for signer in [1, 2] {
+            watch.add_vote(&vote(signer, 1, 0, Some(block)));
+        }
+        watch.add_vote(&vote(3, 1, 0, None));
+        assert!(!watch.at(Height(1)).unwrap().has_quorum(Round(0), VoteKind::Prevote, block));
+        assert!(matches!(watch.add_vote(&vote(3, 1, 0, Some(block))), Added::Conflict(Some(_))));
+        assert!(!watch.at(Height(1)).unwrap().has_quorum(Round(0), VoteKind::Prevote, block));
+        watch.add_vote(&vote(4, 1, 0, Some(block)));
+        assert!(watch.at(Height(1)).unwrap().has_quorum(Round(0), VoteKind::Prevote, block));
+        let highest = watch.highest(&Address([3; 20]));
+        assert_eq!(highest.prevote.unwrap().statement.block, None);
+    }
+}
