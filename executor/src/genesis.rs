@@ -1,0 +1,281 @@
+//! The rollup's genesis: chain parameters and prefunded accounts.
+
+use crate::{Error, Result, devnet::dev_accounts};
+use alloy_consensus::{Header, constants::EMPTY_WITHDRAWALS};
+use alloy_eips::{eip1559::BaseFeeParams, eip2935, eip4788, eip7002, eip7251, eip7685::EMPTY_REQUESTS_HASH};
+use alloy_primitives::{Address, B256, Bytes, U256, address};
+use revm::primitives::hardfork::SpecId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Chain id of the development rollup.
+pub const DEV_CHAIN_ID: u64 = 1_516;
+/// Where the development rollup collects base fees.
+pub const DEV_FEE_VAULT: Address = address!("0x4200000000000000000000000000000000000019");
+/// Default gas limit of an EVM block, as Ethereum's in 2025.
+pub const DEFAULT_GAS_LIMIT: u64 = 36_000_000;
+/// Default base fee of the first block, in wei.
+pub const DEFAULT_BASE_FEE: u64 = 1_000_000_000;
+/// Smallest gas limit that can hold useful transactions (Ethereum's own minimum is 5000).
+pub const MIN_GAS_LIMIT: u64 = 100_000;
+
+/// The EVM rules of the rollup, fixed for its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Hardfork {
+    /// March 2024.
+    Cancun,
+    /// May 2025: EIP-7702, requests hash.
+    #[default]
+    Prague,
+    /// December 2025: transaction gas cap of 2^24 (EIP-7825).
+    Osaka,
+}
+
+impl Hardfork {
+    /// The rules as revm names them.
+    pub fn spec(self) -> SpecId {
+        match self {
+            Self::Cancun => SpecId::CANCUN,
+            Self::Prague => SpecId::PRAGUE,
+            Self::Osaka => SpecId::OSAKA,
+        }
+    }
+
+    /// Whether a transaction's gas limit is capped (EIP-7825).
+    pub fn has_tx_gas_cap(self) -> bool {
+        matches!(self, Self::Osaka)
+    }
+
+    /// Whether headers carry a requests hash (EIP-7685).
+    pub fn has_requests(self) -> bool {
+        !matches!(self, Self::Cancun)
+    }
+}
+
+/// How an EVM timestamp (seconds) follows from the ordered one (milliseconds).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum TimestampRule {
+    /// `max(parent, ordered / 1000)`: true to the clock; several blocks may share a second.
+    #[default]
+    NotBefore,
+    /// `max(parent + 1, ordered / 1000)`: what unmodified execution clients demand; runs ahead
+    /// of the clock where blocks come faster than one a second.
+    After,
+}
+
+/// One account of the genesis state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenesisAccount {
+    /// Balance in wei.
+    #[serde(default)]
+    pub balance: U256,
+    /// Nonce.
+    #[serde(default)]
+    pub nonce: u64,
+    /// Code, if a contract.
+    #[serde(default, skip_serializing_if = "no_code")]
+    pub code: Bytes,
+    /// Storage slots; a zero value is no slot.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub storage: BTreeMap<U256, U256>,
+}
+
+/// Everything that two executors must share to reach the same state roots.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Genesis {
+    /// EIP-155 chain id.
+    pub chain_id: u64,
+    /// EVM rules.
+    #[serde(default)]
+    pub hardfork: Hardfork,
+    /// Gas limit of every EVM block.
+    #[serde(default = "default_gas_limit")]
+    pub gas_limit: u64,
+    /// Base fee of block 0 in wei.
+    #[serde(default = "default_base_fee")]
+    pub base_fee_per_gas: u64,
+    /// EIP-1559: gas target is `gas_limit / elasticity`.
+    #[serde(default = "default_elasticity")]
+    pub elasticity: u64,
+    /// EIP-1559: a full block raises the base fee by `1 / denominator`.
+    #[serde(default = "default_denominator")]
+    pub base_fee_change_denominator: u64,
+    /// Who gets the base fees; `None` burns them, as Ethereum does.
+    #[serde(default)]
+    pub base_fee_vault: Option<Address>,
+    /// Who gets the priority fees; `None`: the operator that proposed the ordered block.
+    #[serde(default)]
+    pub fee_recipient: Option<Address>,
+    /// Timestamp of block 0, in seconds.
+    #[serde(default)]
+    pub timestamp: u64,
+    /// How timestamps follow from ordered ones.
+    #[serde(default)]
+    pub timestamp_rule: TimestampRule,
+    /// Ordered height from which this rollup lives; blocks below are not its own.
+    #[serde(default = "default_first_height")]
+    pub first_height: u64,
+    /// Genesis state.
+    #[serde(default)]
+    pub alloc: BTreeMap<Address, GenesisAccount>,
+}
+
+fn no_code(code: &Bytes) -> bool {
+    code.is_empty()
+}
+fn default_gas_limit() -> u64 {
+    DEFAULT_GAS_LIMIT
+}
+fn default_base_fee() -> u64 {
+    DEFAULT_BASE_FEE
+}
+fn default_elasticity() -> u64 {
+    2
+}
+fn default_denominator() -> u64 {
+    8
+}
+fn default_first_height() -> u64 {
+    1
+}
+
+impl Genesis {
+    /// A genesis with Ethereum's defaults and the system contracts, but no funded account.
+    pub fn new(chain_id: u64) -> Self {
+        let mut genesis = Self {
+            chain_id,
+            hardfork: Hardfork::default(),
+            gas_limit: DEFAULT_GAS_LIMIT,
+            base_fee_per_gas: DEFAULT_BASE_FEE,
+            elasticity: default_elasticity(),
+            base_fee_change_denominator: default_denominator(),
+            base_fee_vault: None,
+            fee_recipient: None,
+            timestamp: 0,
+            timestamp_rule: TimestampRule::default(),
+            first_height: default_first_height(),
+            alloc: BTreeMap::new(),
+        };
+        for (address, code) in system_contracts() {
+            // Nonce 1, as on mainnet, so that the account is never "empty".
+            let account = GenesisAccount { nonce: 1, code, ..GenesisAccount::default() };
+            genesis.alloc.insert(address, account);
+        }
+        genesis
+    }
+
+    /// The development rollup: [`DEV_CHAIN_ID`], ten well-known accounts with 10,000 ether each,
+    /// base fees to [`DEV_FEE_VAULT`].
+    pub fn devnet() -> Self {
+        let mut genesis = Self::new(DEV_CHAIN_ID);
+        genesis.base_fee_vault = Some(DEV_FEE_VAULT);
+        let balance = U256::from(10_000u64) * U256::from(10u64).pow(U256::from(18u64));
+        for account in dev_accounts() {
+            let funded = GenesisAccount { balance, ..GenesisAccount::default() };
+            genesis.alloc.insert(account.address(), funded);
+        }
+        genesis
+    }
+
+    /// Reads a genesis from JSON and checks it.
+    ///
+    /// # Errors
+    /// [`Error::Genesis`] with what is wrong.
+    pub fn from_json(text: &str) -> Result<Self> {
+        let genesis: Self = serde_json::from_str(text).map_err(|error| Error::Genesis(error.to_string()))?;
+        genesis.check()?;
+        Ok(genesis)
+    }
+
+    /// Checks that the parameters can work.
+    ///
+    /// # Errors
+    /// [`Error::Genesis`] with what is wrong.
+    pub fn check(&self) -> Result<()> {
+        let fail = |text: String| Err(Error::Genesis(text));
+        if self.chain_id == 0 {
+            return fail("chainId is 0".into());
+        }
+        if self.gas_limit < MIN_GAS_LIMIT || self.gas_limit > i64::MAX as u64 {
+            return fail(format!("gasLimit is {}, not between {MIN_GAS_LIMIT} and 2^63 - 1", self.gas_limit));
+        }
+        if self.elasticity == 0 || self.base_fee_change_denominator == 0 {
+            return fail("elasticity and baseFeeChangeDenominator must be above 0".into());
+        }
+        if self.base_fee_per_gas == 0 {
+            return fail("baseFeePerGas is 0 and could never rise".into());
+        }
+        Ok(())
+    }
+
+    /// The EIP-1559 parameters.
+    pub fn base_fee_params(&self) -> BaseFeeParams {
+        BaseFeeParams::new(self.base_fee_change_denominator.into(), self.elasticity.into())
+    }
+
+    /// Header of EVM block 0 over the genesis `state_root`.
+    pub fn header(&self, state_root: B256) -> Header {
+        Header {
+            state_root,
+            gas_limit: self.gas_limit,
+            timestamp: self.timestamp,
+            base_fee_per_gas: Some(self.base_fee_per_gas),
+            withdrawals_root: Some(EMPTY_WITHDRAWALS),
+            blob_gas_used: Some(0),
+            excess_blob_gas: Some(0),
+            parent_beacon_block_root: Some(B256::ZERO),
+            requests_hash: self.hardfork.has_requests().then_some(EMPTY_REQUESTS_HASH),
+            ..Header::default()
+        }
+    }
+
+    /// Binds a database to all parameters, those included that no header names (vault,
+    /// timestamp rule …).
+    pub fn fingerprint(&self) -> B256 {
+        // Field order of the struct and key order of the maps are fixed, so the text is canonical.
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        alloy_primitives::keccak256(text)
+    }
+}
+
+/// The contracts that Ethereum's own block processing calls, at their mainnet addresses.
+pub fn system_contracts() -> [(Address, Bytes); 4] {
+    [
+        (eip4788::BEACON_ROOTS_ADDRESS, eip4788::BEACON_ROOTS_CODE.clone()),
+        (eip2935::HISTORY_STORAGE_ADDRESS, eip2935::HISTORY_STORAGE_CODE.clone()),
+        (eip7002::WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS, eip7002::WITHDRAWAL_REQUEST_PREDEPLOY_CODE.clone()),
+        (eip7251::CONSOLIDATION_REQUEST_PREDEPLOY_ADDRESS, eip7251::CONSOLIDATION_REQUEST_PREDEPLOY_CODE.clone()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_round_trips_and_nonsense_is_refused() {
+        let genesis = Genesis::devnet();
+        let text = serde_json::to_string(&genesis).unwrap();
+        assert_eq!(Genesis::from_json(&text).unwrap(), genesis);
+        assert!(Genesis::from_json("{}").is_err());
+        assert!(Genesis::from_json(r#"{"chainId":0}"#).is_err());
+        assert!(Genesis::from_json(r#"{"chainId":7,"gasLimit":1}"#).is_err());
+        assert!(Genesis::from_json(r#"{"chainId":7,"elasticity":0}"#).is_err());
+        assert!(Genesis::from_json(r#"{"chainId":7,"unknown":0}"#).is_err());
+    }
+
+    #[test]
+    fn every_parameter_changes_the_fingerprint() {
+        let base = Genesis::devnet();
+        let mut vault = base.clone();
+        vault.base_fee_vault = None;
+        let mut rule = base.clone();
+        rule.timestamp_rule = TimestampRule::After;
+        assert_ne!(base.fingerprint(), vault.fingerprint());
+        assert_ne!(base.fingerprint(), rule.fingerprint());
+    }
+}

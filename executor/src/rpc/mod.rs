@@ -1,0 +1,104 @@
+//! JSON-RPC for wallets, over HTTP and WebSocket on one port.
+
+mod args;
+mod blocks;
+mod fees;
+mod format;
+mod network;
+mod server;
+mod state;
+mod submit;
+
+pub use args::{INTERNAL, INVALID_PARAMS, REVERTED, SERVER_ERROR};
+pub use server::{RpcLimits, RpcServer, serve};
+pub use submit::MAX_TRANSACTION_BYTES;
+
+use crate::{
+    chain::{ChainReader, Head},
+    evm::StoredBody,
+    pending::Pending,
+    source::Refusal,
+    state::StateView,
+    status::Status,
+};
+use alloy_consensus::Header;
+use alloy_primitives::B256;
+use args::{BlockId, Reply, internal, refused};
+use bytes::Bytes;
+use std::{future::Future, pin::Pin, sync::Arc};
+
+type Submission = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
+
+/// What every method can use.
+#[derive(Clone)]
+pub struct RpcContext {
+    /// The chain.
+    pub chain: ChainReader,
+    /// Forwarded, not yet ordered transactions.
+    pub pending: Arc<Pending>,
+    /// Live facts.
+    pub status: Arc<Status>,
+    forward: Arc<dyn Fn(Bytes) -> Submission + Send + Sync>,
+}
+
+impl std::fmt::Debug for RpcContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RpcContext").field("chain", &self.chain).finish_non_exhaustive()
+    }
+}
+
+impl RpcContext {
+    /// A context that forwards submissions to `forwarder`.
+    pub fn new<F: crate::Forwarder>(
+        chain: ChainReader,
+        pending: Arc<Pending>,
+        status: Arc<Status>,
+        forwarder: F,
+    ) -> Self {
+        let forwarder = Arc::new(forwarder);
+        let forward = Arc::new(move |raw: Bytes| -> Submission {
+            let forwarder = forwarder.clone();
+            Box::pin(async move { forwarder.submit(raw).await })
+        });
+        Self { chain, pending, status, forward }
+    }
+
+    fn head(&self) -> Head {
+        self.chain.head()
+    }
+
+    /// Number and hash of the block that `id` names; `None` if there is none (yet).
+    fn resolve(&self, id: BlockId) -> Reply<Option<u64>> {
+        let head = self.head().header.number;
+        Ok(match id {
+            BlockId::Latest | BlockId::Pending => Some(head),
+            BlockId::Earliest => Some(0),
+            BlockId::Number(number) => (number <= head).then_some(number),
+            BlockId::Hash(hash) => self.chain.store.number(hash).map_err(internal)?.filter(|number| *number <= head),
+        })
+    }
+
+    fn header(&self, number: u64) -> Reply<(Header, B256)> {
+        let head = self.head();
+        if number == head.header.number {
+            return Ok(((*head.header).clone(), head.hash));
+        }
+        let header = self.chain.store.header(number).map_err(internal)?;
+        let header = header.ok_or_else(|| internal(format!("header {number} is missing")))?;
+        let hash = header.hash_slow();
+        Ok((header, hash))
+    }
+
+    fn body(&self, number: u64) -> Reply<StoredBody> {
+        let body = self.chain.store.body(number).map_err(internal)?;
+        body.ok_or_else(|| internal(format!("body {number} is missing")))
+    }
+
+    /// Header and readable state of the block that `id` names.
+    fn state(&self, id: BlockId) -> Reply<(Header, StateView)> {
+        let number = self.resolve(id)?.ok_or_else(|| refused("header not found"))?;
+        let (header, _) = self.header(number)?;
+        let view = self.chain.state_at(number).map_err(|error| refused(error.to_string()))?;
+        Ok((header, view))
+    }
+}

@@ -1,0 +1,111 @@
+//! Where ordered blocks come from and where transactions go: the seam to the network.
+
+use crate::{Error, Result};
+use alloy_primitives::{Address, B256};
+use bytes::Bytes;
+use std::future::Future;
+use tokio::sync::mpsc;
+
+/// What one ordered block holds for the followed namespace, after verification.
+///
+/// Whoever builds one vouches that the commit certificate, the header and the namespace proof
+/// were checked against the followed committee.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderedBlock {
+    /// Height in the network's order.
+    pub height: u64,
+    /// The header's timestamp in milliseconds since the Unix epoch.
+    pub timestamp_ms: u64,
+    /// Hash of the ordered header.
+    pub hash: B256,
+    /// Hash of the ordered header below.
+    pub parent_hash: B256,
+    /// The proposing operator's address.
+    pub proposer: Address,
+    /// The namespace's transactions in their final order.
+    pub transactions: Vec<Bytes>,
+}
+
+/// A stream of verified ordered blocks of one namespace, in height order.
+pub trait BlockSource: Send + 'static {
+    /// The next block; waits for it. The first has the height asked for when the source was
+    /// opened, each later one the height after.
+    ///
+    /// Cancelling the future must not lose a block.
+    ///
+    /// # Errors
+    /// [`Error::Forged`] if what came fails verification and no other operator serves a good
+    /// block, [`Error::Source`] if nobody serves the namespace any more. Either is final.
+    fn next(&mut self) -> impl Future<Output = Result<OrderedBlock>> + Send;
+
+    /// Highest ordered height that the source knows of; 0 if none. Advice only: it measures lag.
+    fn highest_known(&self) -> u64 {
+        0
+    }
+
+    /// How often the source left an operator that lied or lagged.
+    fn switches(&self) -> u64 {
+        0
+    }
+}
+
+/// Why an operator refused a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// Refused for what it is; sending it again will not help.
+    Rejected(String),
+    /// Nobody could take it now; it may pass later.
+    Busy(String),
+}
+
+/// Hands a wallet's transaction to the operators.
+pub trait Forwarder: Send + Sync + 'static {
+    /// Submits raw transaction bytes; returns when an operator took responsibility (tier batched
+    /// or better).
+    fn submit(&self, raw: Bytes) -> impl Future<Output = Result<(), Refusal>> + Send;
+}
+
+/// A source fed by a channel, for tests and in-process use.
+#[derive(Debug)]
+pub struct ChannelSource {
+    blocks: mpsc::Receiver<OrderedBlock>,
+    highest: u64,
+}
+
+impl ChannelSource {
+    /// A sender and the source that yields what is sent, at most `capacity` blocks ahead.
+    pub fn new(capacity: usize) -> (mpsc::Sender<OrderedBlock>, Self) {
+        let (sender, blocks) = mpsc::channel(capacity);
+        (sender, Self { blocks, highest: 0 })
+    }
+}
+
+impl BlockSource for ChannelSource {
+    async fn next(&mut self) -> Result<OrderedBlock> {
+        let closed = || Error::Source("the channel of ordered blocks is closed".into());
+        let block = self.blocks.recv().await.ok_or_else(closed)?;
+        self.highest = self.highest.max(block.height);
+        Ok(block)
+    }
+
+    fn highest_known(&self) -> u64 {
+        self.highest
+    }
+}
+
+/// A forwarder that passes transactions into a channel, for tests and in-process use.
+#[derive(Debug, Clone)]
+pub struct ChannelForwarder {
+    /// Where transactions go.
+    pub transactions: mpsc::Sender<Bytes>,
+}
+
+impl Forwarder for ChannelForwarder {
+    async fn submit(&self, raw: Bytes) -> Result<(), Refusal> {
+        use mpsc::error::TrySendError;
+        self.transactions.try_send(raw).map_err(|error| match error {
+            TrySendError::Full(_) => Refusal::Busy("the queue is full; retry".into()),
+            TrySendError::Closed(_) => Refusal::Busy("no operator listens".into()),
+        })
+    }
+}
