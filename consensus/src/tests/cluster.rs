@@ -283,6 +283,12 @@ impl Cluster {
     fn decide(&mut self, node: usize, block: &ProposedBlock, certificate: CommitCertificate) {
         assert_eq!(block.hash(), certificate.block);
         certificate.verify(&self.domain, &self.committee, &KeyedHashVerifier).unwrap();
+        if certificate.height < self.next_height(node) {
+            // It was handed the last height's decision while it was still at it.
+            let known = &self.nodes[node].decided[certificate.height.0 as usize - 1];
+            assert_eq!(known.block, certificate.block);
+            return;
+        }
         assert_eq!(certificate.height, self.next_height(node));
         for other in &self.nodes {
             if let Some(decided) = other.decided.get(certificate.height.0 as usize - 1) {
