@@ -132,8 +132,8 @@ impl Chain {
 
     /// The ordered height that must come next.
     pub fn next_height(&self) -> u64 {
-        let tip = self.head.borrow().ordered;
-        if tip.height == 0 { self.genesis.first_height } else { tip.height + 1 }
+        let height = self.head.borrow().ordered.height;
+        if height == 0 { self.genesis.first_height } else { height + 1 }
     }
 
     /// Executes and stores an ordered block. `more_waits`: further blocks are at hand, so the disk
@@ -160,8 +160,9 @@ impl Chain {
             hash: block.hash,
             timestamp_ms: block.timestamp_ms,
             evm_number: header.number,
+            checkpoint: block.checkpoint.clone().into(),
         };
-        self.persist(&execution, ordered, more_waits)?;
+        self.persist(&execution, &ordered, more_waits)?;
         self.head.send_replace(Head { header, hash, ordered });
         Ok(Applied::Executed {
             blocks: execution.blocks.len(),
@@ -195,7 +196,7 @@ impl Chain {
         Ok(true)
     }
 
-    fn persist(&mut self, execution: &Execution, tip: OrderedTip, more_waits: bool) -> Result<()> {
+    fn persist(&mut self, execution: &Execution, tip: &OrderedTip, more_waits: bool) -> Result<()> {
         let empty = execution.blocks.is_empty() && execution.skipped.is_empty();
         if empty && self.unwritten < UNWRITTEN_EMPTY_BLOCKS {
             self.unwritten += 1;
@@ -214,7 +215,7 @@ impl Chain {
     /// [`Error::Store`].
     pub fn flush(&mut self) -> Result<()> {
         if self.unwritten > 0 || self.unsynced > 0 {
-            self.store.commit(&Execution::default(), self.head().ordered, true)?;
+            self.store.commit(&Execution::default(), &self.head().ordered, true)?;
             (self.unwritten, self.unsynced) = (0, 0);
         }
         Ok(())
@@ -240,7 +241,7 @@ fn create(store: &Store, genesis: &Genesis) -> Result<(World, Head)> {
     world.seal(0, hash);
     let ordered = OrderedTip::default();
     let block = EvmBlock { header, hash, body: StoredBody::default(), delta };
-    store.commit_genesis(&block, ordered)?;
+    store.commit_genesis(&block, &ordered)?;
     Ok((world, Head { header: Arc::new(block.header), hash, ordered }))
 }
 

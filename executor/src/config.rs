@@ -8,6 +8,7 @@ use crate::{
     rpc::{RpcContext, RpcLimits, serve},
     source::{BlockSource, Forwarder},
     status::Status,
+    store::OrderedTip,
 };
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::sync::{oneshot, watch};
@@ -29,7 +30,7 @@ pub struct ExecutorConfig {
 /// Runs an executor over `source` and `forwarder` until `shutdown` becomes true.
 ///
 /// `binding` names what is followed (network and namespace); a database bound to another is refused.
-/// The address of the RPC server is sent to `listening` once wallets can connect.
+/// `open` makes the source, given how far the chain was executed. The address of the RPC server is sent to `listening` once wallets can connect.
 ///
 /// # Errors
 /// Whatever stops the rollup; the caller should end its process with a non-zero status. Nothing of a
@@ -37,7 +38,7 @@ pub struct ExecutorConfig {
 pub async fn run_with<S: BlockSource, F: Forwarder>(
     config: ExecutorConfig,
     binding: &[u8],
-    open: impl AsyncFnOnce(u64) -> Result<S>,
+    open: impl AsyncFnOnce(OrderedTip) -> Result<S>,
     forwarder: F,
     listening: Option<oneshot::Sender<SocketAddr>>,
     shutdown: watch::Receiver<bool>,
@@ -63,7 +64,7 @@ pub async fn run_with<S: BlockSource, F: Forwarder>(
     }
     let mut stopped = shutdown.clone();
     let source = tokio::select! {
-        source = open(chain.next_height()) => source,
+        source = open(head.ordered) => source,
         _ = stop_asked(&mut stopped) => {
             server.stop().await;
             return Ok(());

@@ -61,9 +61,9 @@ pub async fn follow<S: BlockSource>(
     if let Err(error) = &result {
         status.halt(error.to_string());
     }
-    // What was applied before the failure is sound and worth keeping.
-    chain.flush()?;
-    result
+    // What was applied before a failure is sound and worth keeping; the first failure is the one to report.
+    let flushed = chain.flush();
+    result.and(flushed)
 }
 
 fn report(block: &OrderedBlock, applied: &Applied, pending: &Pending) {

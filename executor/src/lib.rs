@@ -8,6 +8,7 @@ mod error;
 mod evm;
 mod follow;
 mod genesis;
+mod operators;
 mod pending;
 mod rpc;
 mod source;
@@ -15,6 +16,7 @@ mod state;
 mod status;
 mod store;
 mod transaction;
+mod verify;
 
 pub use chain::{Applied, Chain, ChainReader, Head};
 pub use config::{ExecutorConfig, run_with};
@@ -23,6 +25,7 @@ pub use error::{Error, Result};
 pub use evm::*;
 pub use follow::follow;
 pub use genesis::*;
+pub use operators::{Feed, OperatorSource, Operators};
 pub use pending::{MAX_PENDING, Pending};
 pub use rpc::{
     INTERNAL, INVALID_PARAMS, MAX_TRANSACTION_BYTES, REVERTED, RpcContext, RpcLimits, RpcServer, SERVER_ERROR, serve,
@@ -32,3 +35,4 @@ pub use state::*;
 pub use status::Status;
 pub use store::{OrderedTip, SkipRecord, Store};
 pub use transaction::*;
+pub use verify::BlockVerifier;

@@ -24,6 +24,8 @@ pub struct OrderedBlock {
     pub proposer: Address,
     /// The namespace's transactions in their final order.
     pub transactions: Vec<Bytes>,
+    /// What the source needs to go on after this block; stored with it and handed back on the next start.
+    pub checkpoint: Bytes,
 }
 
 /// A stream of verified ordered blocks of one namespace, in height order.

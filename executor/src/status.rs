@@ -14,7 +14,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// Highest ordered height that any operator is known to have.
+    /// Highest ordered height that the followed operator claims.
     pub fn highest_known(&self) -> u64 {
         self.highest_known.load(Ordering::Relaxed)
     }
@@ -30,7 +30,7 @@ impl Status {
     }
 
     pub(crate) fn observe(&self, highest_known: u64, switches: u64) {
-        self.highest_known.fetch_max(highest_known, Ordering::Relaxed);
+        self.highest_known.store(highest_known, Ordering::Relaxed);
         self.switches.store(switches, Ordering::Relaxed);
     }
 

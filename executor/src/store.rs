@@ -40,7 +40,7 @@ const CACHE_BYTES: usize = 32 << 20;
 const FILE: &str = "executor.redb";
 
 /// How far the ordered chain was followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, RlpEncodable, RlpDecodable)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, RlpEncodable, RlpDecodable)]
 pub struct OrderedTip {
     /// Last ordered height that was executed; 0 before the first.
     pub height: u64,
@@ -50,6 +50,8 @@ pub struct OrderedTip {
     pub timestamp_ms: u64,
     /// The EVM head after it.
     pub evm_number: u64,
+    /// The source's own checkpoint after it.
+    pub checkpoint: Bytes,
 }
 
 /// Where a transaction was skipped, and why.
@@ -163,7 +165,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn commit_genesis(&self, block: &EvmBlock, tip: OrderedTip) -> Result<()> {
+    pub fn commit_genesis(&self, block: &EvmBlock, tip: &OrderedTip) -> Result<()> {
         let execution = Execution { blocks: vec![block.clone()], skipped: Vec::new() };
         self.write(&execution, tip, true, false)
     }
@@ -174,11 +176,11 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Store`].
-    pub fn commit(&self, execution: &Execution, tip: OrderedTip, durable: bool) -> Result<()> {
+    pub fn commit(&self, execution: &Execution, tip: &OrderedTip, durable: bool) -> Result<()> {
         self.write(execution, tip, durable, !execution.blocks.is_empty())
     }
 
-    fn write(&self, execution: &Execution, tip: OrderedTip, durable: bool, map: bool) -> Result<()> {
+    fn write(&self, execution: &Execution, tip: &OrderedTip, durable: bool, map: bool) -> Result<()> {
         let mut tx = self.db.begin_write().map_err(store)?;
         let durability = if durable { Durability::Immediate } else { Durability::None };
         tx.set_durability(durability).map_err(store)?;

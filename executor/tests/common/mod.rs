@@ -1,6 +1,8 @@
 //! What several tests share: a maker of ordered blocks, and small contracts.
 #![allow(dead_code)]
 
+pub(crate) mod network;
+
 use alloy_primitives::{Address, B256, Bytes, keccak256};
 use squad_executor::OrderedBlock;
 
@@ -26,6 +28,7 @@ impl Ordered {
             parent_hash: self.parent,
             proposer: Address::repeat_byte(0xab),
             transactions: transactions.into_iter().map(|raw| raw.0).collect(),
+            checkpoint: bytes::Bytes::new(),
         };
         self.parent = block.hash;
         block
