@@ -1,0 +1,141 @@
+//! What the command line takes.
+
+use super::{genesis::GenesisCommand, keys::KeysCommand};
+use crate::config::{ConfigError, NodeConfig, Overrides, load};
+use clap::{Args, Parser, Subcommand};
+use squad_types::Tier;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A network of operators that orders transactions for rollups.
+#[derive(Debug, Parser)]
+#[command(name = "squad", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// Print JSON instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a local network: operators, executors and a table of what they do
+    Devnet(DevnetArgs),
+    /// Run one operator's node
+    Node(Box<NodeArgs>),
+    /// Make, import and look at operator keys
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Make and check a network's genesis file
+    #[command(subcommand)]
+    Genesis(GenesisCommand),
+    /// Print a configuration file with every setting, to start from
+    Config,
+    /// Offer load to operators and report what becomes of it
+    Bench(BenchArgs),
+    /// Run the reference EVM executor of one namespace
+    Executor(ExecutorArgs),
+}
+
+/// `squad node`
+#[derive(Clone, Debug, Args)]
+pub struct NodeArgs {
+    /// The configuration file (TOML); also SQUAD_CONFIG
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Allow a key that lies unencrypted on disk; for development only
+    #[arg(long)]
+    pub insecure_plaintext_key: bool,
+    /// Settings.
+    #[command(flatten)]
+    pub settings: Overrides,
+}
+
+impl NodeArgs {
+    /// Puts the configuration together from the file, this process's environment and the flags.
+    ///
+    /// # Errors
+    /// What is wrong with any of them.
+    pub fn load(self) -> Result<NodeConfig, ConfigError> {
+        // Variables that are no text cannot be settings of ours.
+        let environment: Vec<(String, String)> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        load(self.config.as_deref(), &environment, self.settings, self.insecure_plaintext_key)
+    }
+}
+
+/// `squad devnet`
+#[derive(Clone, Debug, Args)]
+pub struct DevnetArgs {
+    /// How many operators to run
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub operators: u16,
+    /// How many executors of the namespace `evm` to run
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(0..=16))]
+    pub executors: u16,
+    /// Where keys, genesis and state lie; a second start continues from there
+    #[arg(long, default_value = "devnet", value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The first of the ports to use; free ones are chosen if it is not given
+    #[arg(long, value_name = "PORT")]
+    pub base_port: Option<u16>,
+    /// Stop after this many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub exit_after: Option<u64>,
+    /// Set by the program's own `--json`: one JSON object a line.
+    #[arg(skip)]
+    pub json: bool,
+}
+
+/// `squad bench`
+#[derive(Clone, Debug, Args)]
+pub struct BenchArgs {
+    /// Operators to offer load to: URLs of their gRPC, with commas between
+    #[arg(long, value_delimiter = ',', required = true, value_name = "URLS")]
+    pub targets: Vec<String>,
+    /// The namespace to write to
+    #[arg(long, value_name = "NAME")]
+    pub namespace: String,
+    /// Transactions a second, offered whether or not they are answered
+    #[arg(long, default_value_t = 1_000)]
+    pub rate: u64,
+    /// Bytes of a transaction; EVM transfers have their own size
+    #[arg(long, default_value_t = 512)]
+    pub size: u32,
+    /// Seconds
+    #[arg(long, default_value_t = 10)]
+    pub duration: u64,
+    /// The tier to measure up to
+    #[arg(long, default_value_t = Tier::Ordered)]
+    pub tier: Tier,
+    /// Set by the program's own `--json`.
+    #[arg(skip)]
+    pub json: bool,
+}
+
+/// `squad executor`
+#[derive(Clone, Debug, Args)]
+pub struct ExecutorArgs {
+    /// Operators to follow: URLs of their gRPC, with commas between; none of them is trusted
+    #[arg(long, value_delimiter = ',', required = true, value_name = "URLS")]
+    pub operators: Vec<String>,
+    /// The network's genesis file: what is trusted
+    #[arg(long, value_name = "FILE")]
+    pub genesis: PathBuf,
+    /// The namespace to execute
+    #[arg(long, default_value = "evm", value_name = "NAME")]
+    pub namespace: String,
+    /// Where its state lies
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// Where wallets connect
+    #[arg(long, default_value = "127.0.0.1:8545", value_name = "ADDR:PORT")]
+    pub rpc_listen: SocketAddr,
+    /// A level, or directives such as info,squad_executor=debug
+    #[arg(long = "log", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+}

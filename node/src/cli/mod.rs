@@ -1,0 +1,74 @@
+//! The command line.
+
+mod args;
+mod genesis;
+mod keys;
+mod output;
+
+pub use args::{BenchArgs, Cli, Command, DevnetArgs, ExecutorArgs, NodeArgs};
+pub use genesis::read_genesis;
+pub use output::Output;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// Runs the program; its exit status is 0 for success, 1 for a failure that was printed, 2 for a wrong command line.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output { json: cli.json };
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            output.error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let output = Output { json: cli.json };
+    match cli.command {
+        Command::Keys(command) => keys::run(command, output).map(|()| ExitCode::SUCCESS),
+        Command::Genesis(command) => genesis::run(command, output).map(|()| ExitCode::SUCCESS),
+        Command::Config => {
+            print!("{}", crate::config::SAMPLE);
+            Ok(ExitCode::SUCCESS)
+        }
+        other => runtime()?.block_on(asynchronous(other, output)),
+    }
+}
+
+/// The system's clock.
+pub fn now() -> squad_types::Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    squad_types::Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    use anyhow::Context as _;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime does not start")
+}
+
+async fn asynchronous(command: Command, output: Output) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Node(args) => {
+            let config = args.load()?;
+            crate::logging::start(&config.log)?;
+            crate::driver::run(config).await?;
+        }
+        Command::Devnet(mut args) => {
+            args.json |= output.json;
+            crate::devnet::run(args).await?;
+        }
+        Command::Bench(mut args) => {
+            args.json |= output.json;
+            crate::bench::run(args).await?;
+        }
+        Command::Executor(args) => crate::executor::run(args).await?,
+        Command::Keys(_) | Command::Genesis(_) | Command::Config => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+use super::*;
+use clap::CommandFactory;
+use squad_types::Tier;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(line.split(' '))
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn devnet_has_its_defaults_and_takes_every_flag() {
+    let Command::Devnet(args) = parse("squad devnet").unwrap().command else { panic!("devnet") };
+    assert_eq!((args.operators, args.executors, args.base_port, args.exit_after), (4, 2, None, None));
+    let line = "squad devnet --operators 7 --executors 0 --dir d --base-port 9000 --exit-after 5 --json";
+    let cli = parse(line).unwrap();
+    assert!(cli.json);
+    let Command::Devnet(args) = cli.command else { panic!("devnet") };
+    assert_eq!((args.operators, args.executors, args.base_port, args.exit_after), (7, 0, Some(9000), Some(5)));
+    assert!(parse("squad devnet --operators 0").is_err());
+}
+
+#[test]
+fn bench_takes_targets_with_commas_and_a_tier() {
+    let line =
+        "squad bench --targets http://a:1,http://b:2 --namespace bytes --rate 5 --size 6 --duration 7 --tier secured";
+    let Command::Bench(args) = parse(line).unwrap().command else { panic!("bench") };
+    assert_eq!(args.targets.len(), 2);
+    assert_eq!((args.rate, args.size, args.duration, args.tier), (5, 6, 7, Tier::Secured));
+    assert!(parse("squad bench --namespace x").is_err());
+    let wrong = parse("squad bench --targets a --namespace x --tier confirmed").unwrap_err().to_string();
+    assert!(wrong.contains("batched, secured or ordered"), "{wrong}");
+}
+
+#[test]
+fn node_settings_come_from_flags() {
+    let line = "squad node --config n.toml --rpc-listen 127.0.0.1:1 --bootstrap /ip4/1.2.3.4/tcp/1,/dns4/x/tcp/2";
+    let Command::Node(args) = parse(line).unwrap().command else { panic!("node") };
+    assert_eq!(args.settings.bootstrap.unwrap().0.len(), 2);
+    assert!(!args.insecure_plaintext_key);
+    assert!(parse("squad node --rpc-listen localhost").is_err());
+}
+
+#[test]
+fn a_genesis_is_made_of_validators_and_namespaces() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("genesis.json");
+    let line = format!(
+        "squad genesis new --name net --validator 0x{}:5 --validator 0x{}:6 --namespace evm:evm:10 --namespace raw:opaque:shuffled --out {}",
+        "22".repeat(20),
+        "11".repeat(20),
+        out.display()
+    );
+    assert_eq!(run(parse(&line).unwrap()).unwrap(), ExitCode::SUCCESS);
+    let genesis = read_genesis(&out).unwrap();
+    assert_eq!(genesis.validators.len(), 2);
+    assert_eq!(genesis.namespaces[1].name, "raw");
+    // A second run overwrites nothing.
+    assert!(run(parse(&line).unwrap()).is_err());
+    std::fs::write(&out, "{ \"name\": 5 }").unwrap();
+    let error = format!("{:#}", read_genesis(&out).unwrap_err());
+    assert!(error.contains("genesis.json") && error.contains("line 1"), "{error}");
+}
+
+#[test]
+fn keys_are_made_imported_and_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(at("word"), "word\n").unwrap();
+    std::fs::write(at("secret"), "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80\n").unwrap();
+    let go = |line: String| run(parse(&line).unwrap());
+    go(format!("squad keys new --light --out {} --password-file {}", at("new.json"), at("word"))).unwrap();
+    let import = format!("squad keys import --light --secret-file {} --out {}", at("secret"), at("old.json"));
+    go(format!("{import} --password-file {}", at("word"))).unwrap();
+    go(format!("squad keys show {} --check --password-file {}", at("old.json"), at("word"))).unwrap();
+    let found = crate::keystore::list(dir.path()).unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[1].1.unwrap().to_string(), "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266");
+}

@@ -1,0 +1,140 @@
+//! The configuration file.
+
+use super::LogFormat;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A configuration file with every setting and its default, for an operator to start from.
+pub const SAMPLE: &str = include_str!("sample.toml");
+
+/// The file's form. All settings are optional here; what must be set can come from the environment or a flag.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FileConfig {
+    /// Where the node's state lies; relative paths start at the file's directory.
+    pub data_dir: Option<PathBuf>,
+    /// The genesis file of the network.
+    pub genesis: Option<PathBuf>,
+    /// The operator's key.
+    pub key: FileKey,
+    /// Peers.
+    pub p2p: FileP2p,
+    /// JSON-RPC, WebSocket and the page.
+    pub rpc: FileListen,
+    /// gRPC.
+    pub grpc: FileListen,
+    /// Metrics.
+    pub metrics: FileListen,
+    /// Executors by namespace: the URL of their JSON-RPC.
+    pub executors: BTreeMap<String, String>,
+    /// Limits on clients.
+    pub limits: Limits,
+    /// Logging.
+    pub log: FileLog,
+}
+
+/// `[key]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FileKey {
+    /// An encrypted keystore (web3 secret storage, version 3).
+    pub keystore: Option<PathBuf>,
+    /// A file whose first line is the keystore's password.
+    pub password_file: Option<PathBuf>,
+    /// An environment variable that holds the keystore's password.
+    pub password_env: Option<String>,
+    /// A file with the bare key in hex; works only with the flag `--insecure-plaintext-key`.
+    pub plaintext: Option<PathBuf>,
+}
+
+/// `[p2p]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FileP2p {
+    /// Multiaddrs to bind.
+    pub listen: Option<Vec<String>>,
+    /// Multiaddrs to tell peers, where they differ from those bound.
+    pub announce: Option<Vec<String>>,
+    /// Multiaddrs of peers to begin with.
+    pub bootstrap: Option<Vec<String>>,
+}
+
+/// `[rpc]`, `[grpc]`, `[metrics]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FileListen {
+    /// The address and port to bind.
+    pub listen: Option<SocketAddr>,
+    /// Whether it is served at all; it is, if this is not set.
+    pub enabled: Option<bool>,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FileLog {
+    /// `text` or `json`.
+    pub format: Option<LogFormat>,
+    /// A level or `tracing` directives.
+    pub filter: Option<String>,
+}
+
+/// `[limits]`: what clients may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of one JSON-RPC request. A transaction takes twice its bytes in hex; a batch of a few fits.
+    pub rpc_request_bytes: u32,
+    /// Bytes of one JSON-RPC answer. A namespace's block takes twice its bytes in hex.
+    pub rpc_response_bytes: u32,
+    /// Calls in one JSON-RPC batch.
+    pub rpc_batch: u32,
+    /// Connections to the JSON-RPC port, WebSockets included. A connection costs some tens of kilobytes.
+    pub rpc_connections: u32,
+    /// Subscriptions of one WebSocket connection.
+    pub rpc_subscriptions: u32,
+    /// Messages that wait for one slow WebSocket client before the node stops producing more for it.
+    pub rpc_buffered_messages: u32,
+    /// Streams and calls of one gRPC connection at a time.
+    pub grpc_streams: u32,
+    /// Submissions that wait for their tier at a time, over all clients.
+    pub pending_submissions: u32,
+    /// How long a call waits for a tier, in milliseconds.
+    pub wait_ms: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            rpc_request_bytes: 2 * 1024 * 1024,
+            rpc_response_bytes: 64 * 1024 * 1024,
+            rpc_batch: 100,
+            rpc_connections: 1_024,
+            rpc_subscriptions: 64,
+            rpc_buffered_messages: 16,
+            grpc_streams: 256,
+            pending_submissions: 65_536,
+            wait_ms: 15_000,
+        }
+    }
+}
+
+impl Limits {
+    /// Each limit with its name, its value and the range it must lie in.
+    pub fn ranges(&self) -> [(&'static str, u32, std::ops::RangeInclusive<u32>); 9] {
+        [
+            // The largest transaction of the protocol must fit, in hex.
+            ("rpc_request_bytes", self.rpc_request_bytes, 300_000..=256 << 20),
+            ("rpc_response_bytes", self.rpc_response_bytes, 1 << 20..=1 << 30),
+            ("rpc_batch", self.rpc_batch, 0..=10_000),
+            ("rpc_connections", self.rpc_connections, 1..=100_000),
+            ("rpc_subscriptions", self.rpc_subscriptions, 0..=10_000),
+            ("rpc_buffered_messages", self.rpc_buffered_messages, 1..=10_000),
+            ("grpc_streams", self.grpc_streams, 1..=100_000),
+            ("pending_submissions", self.pending_submissions, 1..=10_000_000),
+            ("wait_ms", self.wait_ms, 100..=600_000),
+        ]
+    }
+}
