@@ -1,0 +1,183 @@
+//! The connections and direct streams of one peer, and which connection carries them when two dials cross.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use libp2p::{PeerId, swarm::ConnectionId};
+use tokio::{task::AbortHandle, time::Instant};
+
+use crate::{channel::Class, shared::Peer};
+
+/// Connections of one peer that begin within this, one dialled by each side, are a crossing: both sides keep the same.
+/// A later one replaces an older one, which is probably dead.
+const CROSSING: Duration = Duration::from_secs(10);
+/// Inbound streams of one class read at once: the one in use, and one that ends.
+const MAX_READERS: usize = 2;
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Connection {
+    pub(crate) id: ConnectionId,
+    /// Whether this node dialled.
+    pub(crate) dialed: bool,
+    pub(crate) since: Instant,
+}
+
+/// The outbound stream of one class.
+#[derive(Debug)]
+pub(crate) enum Out {
+    /// To be opened then.
+    Waiting(Instant),
+    /// Asked for on this connection.
+    Opening(ConnectionId),
+    /// Its task runs.
+    Running(ConnectionId, AbortHandle),
+}
+
+/// One connected peer as the network task sees it.
+pub(crate) struct Link {
+    pub(crate) peer: Arc<Peer>,
+    connections: Vec<Connection>,
+    /// The connection that this node's outbound streams use.
+    active: ConnectionId,
+    out: [Out; 2],
+    failures: [u32; 2],
+    readers: [VecDeque<AbortHandle>; 2],
+    pub(crate) announced: bool,
+    /// Refused: nothing is opened any more, and the connection is closed then.
+    pub(crate) refused: Option<Instant>,
+}
+
+impl Link {
+    pub(crate) fn new(peer: Arc<Peer>, first: Connection) -> Self {
+        let now = Instant::now();
+        Self {
+            peer,
+            connections: vec![first],
+            active: first.id,
+            out: [Out::Waiting(now), Out::Waiting(now)],
+            failures: [0; 2],
+            readers: Default::default(),
+            announced: false,
+            refused: None,
+        }
+    }
+
+    /// Adds a further connection; the one to close, if this side has to.
+    pub(crate) fn add(&mut self, local: &PeerId, new: Connection) -> Option<ConnectionId> {
+        let active = self.connections.iter().copied().find(|connection| connection.id == self.active);
+        self.connections.push(new);
+        let Some(active) = active else {
+            self.switch(new.id);
+            return None;
+        };
+        let crossing = new.dialed != active.dialed && new.since.duration_since(active.since) < CROSSING;
+        let keep_new = !crossing || new.dialed == (*local < self.peer.id);
+        let loser = if keep_new { active.id } else { new.id };
+        if keep_new {
+            self.switch(new.id);
+        }
+        // Of two dials by one side only that side closes one: the other may see them in another order.
+        (new.dialed != active.dialed || new.dialed).then_some(loser)
+    }
+
+    /// Removes a closed connection. False: it was the last.
+    pub(crate) fn remove(&mut self, id: ConnectionId) -> bool {
+        self.connections.retain(|connection| connection.id != id);
+        let Some(last) = self.connections.last().map(|connection| connection.id) else { return false };
+        if self.active == id {
+            self.switch(last);
+        }
+        true
+    }
+
+    fn switch(&mut self, to: ConnectionId) {
+        self.active = to;
+        for out in &mut self.out {
+            if let Out::Running(_, task) = std::mem::replace(out, Out::Waiting(Instant::now())) {
+                task.abort();
+            }
+        }
+    }
+
+    /// The classes to open now, with the connection to open them on; they count as opening from here on.
+    pub(crate) fn take_due(&mut self) -> Vec<(ConnectionId, Class)> {
+        if self.refused.is_some() {
+            return Vec::new();
+        }
+        let now = Instant::now();
+        let due =
+            Class::ALL.into_iter().filter(|class| matches!(self.out[class.index()], Out::Waiting(at) if at <= now));
+        let due: Vec<_> = due.map(|class| (self.active, class)).collect();
+        for (connection, class) in &due {
+            self.out[class.index()] = Out::Opening(*connection);
+        }
+        due
+    }
+
+    /// Whether a stream that opened is the one wanted.
+    pub(crate) fn wants(&self, connection: ConnectionId, class: Class) -> bool {
+        matches!(self.out[class.index()], Out::Opening(id) if id == connection)
+    }
+
+    pub(crate) fn running(&mut self, connection: ConnectionId, class: Class, task: AbortHandle) {
+        self.out[class.index()] = Out::Running(connection, task);
+    }
+
+    /// The stream works: the next failure waits briefly again. Whether it is the current one.
+    pub(crate) fn answered(&mut self, connection: ConnectionId, class: Class) -> bool {
+        let current = matches!(self.out[class.index()], Out::Running(id, _) if id == connection);
+        if current {
+            self.failures[class.index()] = 0;
+        }
+        current
+    }
+
+    /// A stream failed or ended: failures in a row if it was the current one, and it is opened again after `pause`.
+    pub(crate) fn failed(
+        &mut self,
+        connection: ConnectionId,
+        class: Class,
+        pause: impl FnOnce(u32) -> Duration,
+    ) -> Option<u32> {
+        let index = class.index();
+        match self.out[index] {
+            Out::Opening(id) | Out::Running(id, _) if id == connection => {
+                self.failures[index] = self.failures[index].saturating_add(1);
+                self.out[index] = Out::Waiting(Instant::now() + pause(self.failures[index]));
+                Some(self.failures[index])
+            }
+            _ => None,
+        }
+    }
+
+    /// Keeps the task that reads a new inbound stream, and ends the oldest if there are too many.
+    pub(crate) fn reading(&mut self, class: Class, task: AbortHandle) {
+        let readers = &mut self.readers[class.index()];
+        readers.retain(|reader| !reader.is_finished());
+        if readers.len() >= MAX_READERS
+            && let Some(oldest) = readers.pop_front()
+        {
+            oldest.abort();
+        }
+        readers.push_back(task);
+    }
+
+    /// Whether it is time to close the connections of a refused peer.
+    pub(crate) fn is_refusal_due(&self) -> bool {
+        self.refused.is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Whether some outbound stream may still be writing.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.out.iter().any(|out| matches!(out, Out::Running(_, task) if !task.is_finished()))
+    }
+
+    /// Ends all tasks.
+    pub(crate) fn abort(&mut self) {
+        for out in &self.out {
+            if let Out::Running(_, task) = out {
+                task.abort();
+            }
+        }
+        self.readers.iter().flatten().for_each(AbortHandle::abort);
+    }
+}

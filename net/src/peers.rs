@@ -1,0 +1,220 @@
+//! What the network task does about connections, streams and who is refused.
+
+use std::time::Duration;
+
+use libp2p::{
+    PeerId, identify, ping,
+    swarm::{ConnectionId, ListenError, SwarmEvent},
+};
+use tokio::time::Instant;
+
+use crate::{
+    channel::Class,
+    counters::count,
+    direct::{read_stream, write_stream},
+    event::{NetEvent, Refusal},
+    link::{Connection, Link},
+    network::NetworkTask,
+    shared::{End, Internal},
+    standing::{Offence, Rated},
+    streams::{StreamEvent, StreamOutcome},
+    swarm::{BehaviourEvent, protocol_version},
+};
+
+/// Unanswered hellos in a row after which the connection is given up.
+const MAX_STREAM_FAILURES: u32 = 5;
+/// A foreign peer is not an enemy: its operator may mend its configuration soon.
+const FOREIGN_BAN: Duration = Duration::from_secs(30);
+/// A foreign peer is disconnected a little later, so that its operator is told as well.
+const FOREIGN_GRACE: Duration = Duration::from_secs(1);
+/// What a foreign peer may say of itself in an event.
+const MAX_NAME: usize = 80;
+
+impl NetworkTask {
+    pub(crate) fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Streams(event)) => self.on_stream(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.on_gossip(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Fetch(event)) => self.on_fetch(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => {
+                if let Err(ping::Failure::Timeout | ping::Failure::Other { .. }) = event.result {
+                    self.swarm.close_connection(event.connection);
+                }
+            }
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                count(&self.shared.counters.connections);
+                let since = Instant::now();
+                let dialed = endpoint.is_dialer();
+                self.on_connected(peer_id, Connection { id: connection_id, dialed, since });
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
+                count(&self.shared.counters.disconnections);
+                self.on_closed(peer_id, connection_id);
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, error, peer_id } => {
+                count(&self.shared.counters.dials_failed);
+                tracing::debug!(?peer_id, %error, "dial failed");
+                self.dialer.failed(connection_id, &error);
+            }
+            SwarmEvent::IncomingConnectionError { send_back_addr, error: ListenError::Denied { cause }, .. } => {
+                count(&self.shared.counters.connections_denied);
+                tracing::debug!(%send_back_addr, %cause, "connection denied");
+            }
+            SwarmEvent::NewListenAddr { address, .. } => self.listens(address),
+            SwarmEvent::ExpiredListenAddr { address, .. } => self.listens_no_more(&address),
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                tracing::warn!(?addresses, ?reason, "no longer listening");
+                addresses.iter().for_each(|address| self.listens_no_more(address));
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listener failed once"),
+            _ => {}
+        }
+    }
+
+    fn on_connected(&mut self, id: PeerId, connection: Connection) {
+        self.dialer.established(connection.id, id);
+        if let Some(link) = self.links.get_mut(&id) {
+            if let Some(loser) = link.add(&self.shared.local, connection) {
+                self.swarm.close_connection(loser);
+            }
+        } else {
+            let peer = self.shared.add_peer(id);
+            self.links.insert(id, Link::new(peer, connection));
+        }
+        self.open_streams(&id);
+    }
+
+    fn on_closed(&mut self, id: PeerId, connection: ConnectionId) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        if link.remove(connection) {
+            self.open_streams(&id);
+            return;
+        }
+        link.abort();
+        let (announced, origin) = (link.announced, link.peer.origin());
+        self.links.remove(&id);
+        self.shared.remove_peer(&id);
+        self.dialer.disconnected(&id);
+        if announced {
+            self.emit(NetEvent::PeerDisconnected { peer: origin });
+        }
+    }
+
+    pub(crate) fn open_streams(&mut self, id: &PeerId) {
+        if self.closing.is_some() {
+            return;
+        }
+        let due = self.links.get_mut(id).map(Link::take_due).unwrap_or_default();
+        for (connection, class) in due {
+            self.swarm.behaviour_mut().streams.open(*id, connection, class);
+        }
+    }
+
+    fn on_stream(&mut self, event: StreamEvent) {
+        let StreamEvent { peer: id, connection, what } = event;
+        let Some(link) = self.links.get_mut(&id).filter(|link| link.refused.is_none()) else { return };
+        match what {
+            StreamOutcome::Outbound(class, stream) if link.wants(connection, class) => {
+                let task = write_stream(stream, class, connection, link.peer.clone(), self.shared.clone());
+                link.running(connection, class, self.tasks.spawn(task));
+            }
+            // The connection lost against another meanwhile.
+            StreamOutcome::Outbound(..) => {}
+            StreamOutcome::Inbound(class, stream) => {
+                if !self.shared.standings.allow(&link.peer.standing, Rated::StreamOpened) {
+                    self.blame(&id, Offence::Greedy, "streams opened too often");
+                    return;
+                }
+                let task = read_stream(stream, class, connection, link.peer.clone(), self.shared.clone());
+                link.reading(class, self.tasks.spawn(task));
+            }
+            StreamOutcome::Unsupported => {
+                let theirs = "it speaks none of this network's protocols".into();
+                self.refuse(&id, Refusal::ForeignNetwork { theirs });
+            }
+            StreamOutcome::Failed(class, reason) => self.stream_failed(id, connection, class, &reason),
+        }
+    }
+
+    fn stream_failed(&mut self, id: PeerId, connection: ConnectionId, class: Class, reason: &str) {
+        let back_off = self.back_off;
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let rng = &mut self.rng;
+        let Some(failures) = link.failed(connection, class, |failures| back_off.pause(failures, rng)) else { return };
+        if self.closing.is_some() {
+            return;
+        }
+        count(&self.shared.counters.streams_failed);
+        tracing::debug!(peer = %id, class = class.name(), reason, failures, "direct stream ended");
+        if failures >= MAX_STREAM_FAILURES {
+            // The connection seems useless; dialling anew may help.
+            self.swarm.close_connection(connection);
+        }
+    }
+
+    pub(crate) fn on_internal(&mut self, word: Internal) {
+        match word {
+            Internal::Answered { peer, connection, class } => {
+                count(&self.shared.counters.streams_opened);
+                let Some(link) = self.links.get_mut(&peer) else { return };
+                if link.answered(connection, class) && class == Class::Control && !link.announced {
+                    link.announced = true;
+                    let origin = link.peer.origin();
+                    self.dialer.healthy(&peer);
+                    self.emit(NetEvent::PeerConnected { peer: origin });
+                    self.on_book_changed();
+                    self.ask(peer);
+                }
+            }
+            Internal::Ended { peer, end: End::Refused(refusal), .. } => self.refuse(&peer, refusal),
+            Internal::Ended { peer, connection, class, outbound, end: End::Closed(reason) } => {
+                if outbound {
+                    self.stream_failed(peer, connection, class, &reason);
+                } else {
+                    tracing::trace!(%peer, class = class.name(), reason, "inbound stream ended");
+                }
+            }
+            Internal::BookChanged => self.on_book_changed(),
+            Internal::Misbehaved { peer, offence, detail } => self.blame(&peer, offence, &detail),
+        }
+    }
+
+    fn on_identify(&mut self, event: identify::Event) {
+        let identify::Event::Received { peer_id, info, .. } = event else { return };
+        if info.protocol_version != protocol_version(&self.shared.network) {
+            let theirs = info.protocol_version.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect();
+            self.refuse(&peer_id, Refusal::ForeignNetwork { theirs });
+        }
+    }
+
+    /// Counts an offence, and refuses the peer if it was one too many.
+    pub(crate) fn blame(&mut self, id: &PeerId, offence: Offence, detail: &str) {
+        let standing = self.shared.standings.of(id);
+        if let Some(refusal) = self.shared.penalize(&standing, offence, detail) {
+            self.refuse(id, refusal);
+        }
+    }
+
+    /// Disconnects a peer and says why, once.
+    pub(crate) fn refuse(&mut self, id: &PeerId, reason: Refusal) {
+        match reason {
+            // Its back-off is enough: it may be bound anew soon.
+            Refusal::StaleBinding => {}
+            Refusal::ForeignNetwork { .. } => self.shared.standings.ban(id, FOREIGN_BAN),
+            _ => self.shared.standings.ban(id, self.ban),
+        }
+        let Some(link) = self.links.get_mut(id).filter(|link| link.refused.is_none()) else { return };
+        let is_foreign = matches!(reason, Refusal::ForeignNetwork { .. });
+        link.refused = Some(Instant::now() + if is_foreign { FOREIGN_GRACE } else { Duration::ZERO });
+        count(&self.shared.counters.peers_refused);
+        if let Refusal::Banned(_) = reason {
+            count(&self.shared.counters.bans);
+        }
+        tracing::warn!(peer = %id, %reason, "peer refused");
+        self.emit(NetEvent::PeerRefused { peer: *id, reason });
+        if !is_foreign {
+            let _ = self.swarm.disconnect_peer_id(*id);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Dialling: crossing dials, restarts, re-binding.
+
+use super::*;
+
+#[tokio::test]
+async fn a_peer_that_restarts_on_its_address_is_connected_again() {
+    let mut nodes = committee(3).await;
+    let address = nodes[2].address();
+    let peer = nodes[2].peer();
+    nodes.pop().unwrap().handle.shutdown().await;
+    for node in &mut nodes {
+        node.until(|event| {
+            matches!(event, NetEvent::PeerDisconnected { peer: gone } if gone.peer == peer).then_some(())
+        })
+        .await;
+    }
+    let mut config = member(3);
+    config.listen = vec![address];
+    // It knows nobody: the others dial it.
+    let mut again = Node::start(config, &[]).await;
+    again.handle.set_committee(vec![operator(1), operator(2), operator(3)]);
+    for node in &mut nodes {
+        node.until_connected(peer).await;
+        node.handle.send(operator(3), Channel::Vote, Bytes::from_static(b"again")).unwrap();
+        assert_eq!(again.message().await.1, Channel::Vote);
+    }
+}
+
+#[tokio::test]
+async fn crossing_dials_end_with_one_working_stream_each_way_and_class() {
+    for round in 0..12u8 {
+        let (left, right) = (10 + 2 * round, 11 + 2 * round);
+        let members = vec![operator(left), operator(right)];
+        let (mut a, mut b) = (member(left), member(right));
+        // Ports known before either starts.
+        let ports: Vec<_> = (0..2).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let addresses: Vec<Multiaddr> = ports
+            .iter()
+            .map(|port| format!("/ip4/127.0.0.1/tcp/{}", port.local_addr().unwrap().port()).parse().unwrap())
+            .collect();
+        drop(ports);
+        a.listen = vec![addresses[0].clone()];
+        a.bootstrap = vec![addresses[1].clone()];
+        b.listen = vec![addresses[1].clone()];
+        b.bootstrap = vec![addresses[0].clone()];
+        let (mut a, mut b) = tokio::join!(Node::start(a, &[]), Node::start(b, &[]));
+        a.handle.set_committee(members.clone());
+        b.handle.set_committee(members);
+        let (left_peer, right_peer) = (a.peer(), b.peer());
+        tokio::join!(a.until_connected(right_peer), b.until_connected(left_peer));
+        check_both_ways(&mut a, &mut b, left, right).await;
+        let open = |node: &Node| node.handle.counters().connections - node.handle.counters().disconnections;
+        while open(&a) != 1 || open(&b) != 1 {
+            tokio::time::timeout(FAILURE, tokio::task::yield_now()).await.unwrap();
+            check_both_ways(&mut a, &mut b, left, right).await;
+        }
+        check_both_ways(&mut a, &mut b, left, right).await;
+    }
+}
+
+/// Sends on each class and way until the message of this call arrives: one may be lost with a connection that closes.
+async fn check_both_ways(a: &mut Node, b: &mut Node, left: u8, right: u8) {
+    for channel in [Channel::Vote, Channel::Batch] {
+        deliver(a, b, right, channel).await;
+        deliver(b, a, left, channel).await;
+    }
+}
+
+async fn deliver(from: &Node, to: &mut Node, number: u8, channel: Channel) {
+    for attempt in 0..100u8 {
+        let _ = from.handle.send(operator(number), channel, Bytes::from(vec![attempt; 100]));
+        let arrived = to.until(|event| match event {
+            NetEvent::Message { channel: on, .. } => (*on == channel).then_some(()),
+            _ => None,
+        });
+        if tokio::time::timeout(Duration::from_millis(500), arrived).await.is_ok() {
+            return;
+        }
+    }
+    panic!("nothing arrived on {channel:?}");
+}
+
+#[tokio::test]
+async fn an_operator_that_binds_a_new_identity_takes_its_place() {
+    let mut first = Node::start(member(1), &[]).await;
+    let members = vec![operator(1), operator(2)];
+    first.handle.set_committee(members.clone());
+    let mut old = Node::start(member(2), &[&first]).await;
+    old.handle.set_committee(members.clone());
+    first.until_connected(old.peer()).await;
+    let mut config = member(3);
+    config.binding = Some(bind(&config.identity, &config.domain, &signer(2), Timestamp(2), &[]));
+    let mut new = Node::start(config, &[&first]).await;
+    new.handle.set_committee(members);
+    new.until_connected(first.peer()).await;
+    new.handle.send(operator(1), Channel::Vote, Bytes::from_static(b"new")).unwrap();
+    assert_eq!(first.message().await, (Some(operator(2)), Channel::Vote, Bytes::from_static(b"new")));
+    // The old peer is bound to nobody now: dropped and counted, the new one is heard.
+    old.until_connected(first.peer()).await;
+    old.handle.send(first.peer(), Channel::Vote, Bytes::from_static(b"old")).unwrap();
+    while first.handle.penalty(&old.peer()) == 0.0 {
+        new.handle.send(operator(1), Channel::Vote, Bytes::from_static(b"new")).unwrap();
+        assert_eq!(first.message().await.2, "new");
+    }
+}
