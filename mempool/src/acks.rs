@@ -60,7 +60,7 @@ impl Acks {
         }
         let full = matches!(entries, AckEntries::Full(_));
         let tips = match entries {
-            AckEntries::Full(entries) => self.from_full(&entries),
+            AckEntries::Full(entries) => self.parse_full(&entries),
             AckEntries::Changed { since, entries } => match known {
                 Some(known) if known.ack.statement.counter == since => apply(&known.tips, &entries),
                 _ => return Taken::NeedFull,
@@ -75,7 +75,7 @@ impl Acks {
         }
     }
 
-    fn from_full(&self, entries: &[AckEntry]) -> Option<Vec<Option<Tip>>> {
+    fn parse_full(&self, entries: &[AckEntry]) -> Option<Vec<Option<Tip>>> {
         let in_order = entries.iter().enumerate().all(|(at, entry)| entry.lane.position() == at);
         (in_order && entries.len() == self.committee.len()).then(|| entries.iter().map(|entry| entry.tip).collect())
     }
@@ -114,7 +114,7 @@ impl Acks {
     pub(crate) fn restore(&mut self, message: &AckMessage) -> Option<Vec<Option<Tip>>> {
         let me = self.me?;
         let AckEntries::Full(entries) = &message.entries else { return None };
-        let tips = self.from_full(entries)?;
+        let tips = self.parse_full(entries)?;
         let newer = self.own().is_none_or(|own| own.ack.statement.counter < message.ack.statement.counter);
         if newer && vector_root(&tips) == message.ack.statement.root {
             let ack = Verified::from_own_log(message.ack.clone());

@@ -134,28 +134,34 @@ impl Lane {
         {
             let sequence = lowest.sequence.previous()?;
             lowest = Tip { sequence, batch: orphan.header().parent };
+            if self.ordered.is_some_and(|ordered| sequence <= ordered.sequence) {
+                // All of it is here; that it contradicts the order is not cured by fetching.
+                return None;
+            }
         }
         let above_held = self.held.keys().next_back().map_or(self.next_sequence(), |top| top.next());
         Some(BatchRange { lane: self.id, from: above_held.min(lowest.sequence), to: lowest })
     }
 
-    /// The batches after `above` up to `to`, ascending, following parents; none unless all are held.
+    fn lookup(&self, tip: Tip) -> Option<&VerifiedBatch> {
+        let orphan = || self.orphans.get(&tip.sequence)?.iter().find(|batch| batch.id() == tip.batch);
+        self.find(tip).or_else(orphan)
+    }
+
+    /// The batches at the places after `above` up to `to`, ascending, linked back from `to` by their parents; none unless all
+    /// are here. Whether the first follows from `above` is for the caller to judge: a branch of a forked lane comes as it is.
     pub(crate) fn chain(&self, above: Option<Tip>, to: Tip) -> Option<Vec<VerifiedBatch>> {
         if above == Some(to) {
             return Some(Vec::new());
         }
+        let first = above.map_or(Sequence::ZERO, |above| above.sequence.next());
         let mut chain = Vec::new();
         let mut at = to;
-        loop {
-            let batch = self.find(at)?;
+        while at.sequence >= first {
+            let batch = self.lookup(at)?;
             chain.push(batch.clone());
-            let parent = at.sequence.previous().map(|sequence| Tip { sequence, batch: batch.header().parent });
-            match parent {
-                _ if parent == above => break,
-                None => return None,
-                Some(parent) if above.is_some_and(|above| parent.sequence <= above.sequence) => return None,
-                Some(parent) => at = parent,
-            }
+            let Some(sequence) = at.sequence.previous() else { break };
+            at = Tip { sequence, batch: batch.header().parent };
         }
         chain.reverse();
         Some(chain)

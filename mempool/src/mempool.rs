@@ -192,7 +192,7 @@ impl Mempool {
             self.touch(id);
         }
         match (rival, missing) {
-            (Some(first), _) => BatchOutcome::Fork { pair: BatchPair { first, second: signed }, stored },
+            (Some(first), _) => BatchOutcome::Fork { pair: Box::new(BatchPair { first, second: signed }), stored },
             (None, Some(range)) if stored.is_empty() => BatchOutcome::Missing(range),
             _ => BatchOutcome::Stored(stored),
         }
@@ -369,7 +369,8 @@ impl Mempool {
                 unknown.push((id, *tip));
             }
         }
-        let evidence = before.and_then(|before| crate::contradiction::between(self, validator, &before, &after));
+        let evidence =
+            before.and_then(|before| crate::contradiction::between(self, validator, &before, &after).map(Box::new));
         changed.into_iter().for_each(|id| self.touch(id));
         AckOutcome::Advanced { unknown, evidence }
     }

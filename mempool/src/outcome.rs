@@ -38,7 +38,7 @@ pub enum BatchOutcome {
     /// Its author forked the lane.
     Fork {
         /// The proof.
-        pair: BatchPair,
+        pair: Box<BatchPair>,
         /// What is held now and has to be made durable.
         stored: Vec<VerifiedBatch>,
     },
@@ -75,7 +75,7 @@ pub enum AckOutcome {
         /// Tips that it names and that are not held here.
         unknown: Vec<(LaneId, Tip)>,
         /// It contradicts an earlier one of the same validator.
-        evidence: Option<Evidence>,
+        evidence: Option<Box<Evidence>>,
     },
     /// Older than what is known, or of an epoch that is not in force.
     Stale,

@@ -1,0 +1,259 @@
+//! Catch-up: a node that is behind follows decided blocks, and neither proposes nor votes until it is at the tip.
+//!
+//! Only a certificate that verifies says that a height is decided. A claim that cannot be checked yet (its committee lies
+//! in the future) is a reason to ask that peer for the blocks between, and nothing else.
+
+use crate::fetch::Want;
+use crate::input::Peer;
+use crate::ledger::Judgement;
+use crate::output::{Notice, Output};
+use crate::sequencer::{Outputs, Sequencer};
+use crate::timers::Timer;
+use squad_types::limits::MAX_BLOCKS_PER_RESPONSE;
+use squad_types::{CommitCertificate, Height, OrderedBlock, Request};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// How long agreement has to reach a decision that is known to exist, before the block is fetched.
+const GRACE_MS: u64 = 300;
+
+/// Blocks waiting for their batches.
+const MAX_QUEUE: usize = 2 * MAX_BLOCKS_PER_RESPONSE;
+
+/// How long to wait after nobody had the next block.
+const RETRY_MS: u64 = 250;
+
+/// What is known of decisions beyond one's own.
+#[derive(Debug, Default)]
+pub(crate) struct CatchUp {
+    /// The highest height that each peer showed a certificate for; unverified ones only choose whom to ask.
+    hints: BTreeMap<Peer, Height>,
+    /// The highest verified decision.
+    target: Height,
+    queue: BTreeMap<Height, OrderedBlock>,
+    asking: bool,
+    failed: BTreeSet<Peer>,
+    behind: bool,
+    pub(crate) snapshot: crate::snapshot::Joining,
+}
+
+impl CatchUp {
+    pub(crate) fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    pub(crate) fn target(&self) -> Height {
+        self.target
+    }
+
+    pub(crate) fn raise_target(&mut self, height: Height) {
+        self.target = self.target.max(height);
+    }
+
+    pub(crate) fn queue(&mut self, block: OrderedBlock) {
+        let height = block.block.header().height;
+        if self.queue.len() < MAX_QUEUE {
+            self.queue.insert(height, block);
+        }
+    }
+
+    /// Forgets what a peer only claimed.
+    fn drop_hint(&mut self, peer: Peer) {
+        self.hints.remove(&peer);
+    }
+}
+
+impl Sequencer {
+    pub(crate) fn on_commit(&mut self, from: Peer, certificate: CommitCertificate, outputs: &mut Outputs) {
+        let height = certificate.height;
+        let next = self.ledger.height().next();
+        if height < next || self.catchup.hints.get(&from).is_some_and(|known| *known >= height) {
+            return;
+        }
+        let verified = self.verifies(&certificate);
+        if height == next && !verified {
+            outputs.push(Output::Misbehaved { peer: from, what: "sent a commit certificate that does not hold" });
+            return;
+        }
+        self.catchup.hints.insert(from, height);
+        if !verified {
+            // Its committee lies in the future: a reason to look at that peer's next blocks, not to stop voting.
+            if !self.catchup.asking {
+                self.catchup.asking = true;
+                self.ask(from, Request::Blocks(next), None, outputs);
+            }
+            return;
+        }
+        self.catchup.raise_target(height);
+        if height > next || self.agreeing.is_none() {
+            self.start_catching_up(outputs);
+        } else if !self.timers.is_set(Timer::CatchUp) {
+            self.timers.set(Timer::CatchUp, self.now.plus(GRACE_MS));
+        }
+    }
+
+    pub(crate) fn restart_catch_up(&mut self, outputs: &mut Outputs) {
+        if self.catchup.behind && !self.catchup.asking {
+            self.catchup.failed.clear();
+            self.start_catching_up(outputs);
+        }
+    }
+
+    pub(crate) fn start_catching_up(&mut self, outputs: &mut Outputs) {
+        let (height, target) = (self.ledger.height(), self.catchup.target());
+        if target <= height {
+            self.finish_catching_up(outputs);
+            return;
+        }
+        if !self.catchup.behind {
+            self.catchup.behind = true;
+            outputs.push(Output::Notice(Notice::CatchingUp { height, target }));
+        }
+        self.agreeing = None;
+        self.advance_catch_up(outputs);
+    }
+
+    /// Asks for the blocks that the queue does not hold yet.
+    fn ask_for_blocks(&mut self, outputs: &mut Outputs) {
+        let next = self.ledger.height().next();
+        let from = (next.0..).map(Height).find(|height| !self.catchup.queue.contains_key(height)).unwrap_or(next);
+        if self.catchup.asking || from > self.catchup.target() || self.catchup.queue.len() >= MAX_BLOCKS_PER_RESPONSE {
+            return;
+        }
+        if self.joins_by_snapshot(outputs) {
+            return;
+        }
+        let peer = self.best_peer(from);
+        let Some(peer) = peer else {
+            self.catchup.failed.clear();
+            self.timers.set(Timer::CatchUp, self.now.plus(RETRY_MS));
+            return;
+        };
+        self.catchup.asking = true;
+        self.ask(peer, Request::Blocks(from), None, outputs);
+    }
+
+    pub(crate) fn best_peer(&self, height: Height) -> Option<Peer> {
+        let fit = |peer: &&Peer| !self.catchup.failed.contains(*peer) && matches!(peer, Peer::Operator(_));
+        let known =
+            self.peers.iter().filter(fit).find(|peer| self.catchup.hints.get(*peer).is_some_and(|at| *at >= height));
+        known.or_else(|| self.peers.iter().find(fit)).copied()
+    }
+
+    pub(crate) fn on_blocks(&mut self, peer: Peer, blocks: Vec<OrderedBlock>, outputs: &mut Outputs) {
+        self.catchup.asking = false;
+        let next = self.ledger.height().next();
+        let mut expected = blocks.first().map_or(next, |block| block.block.header().height);
+        let consecutive = blocks.iter().all(|block| {
+            let fits = block.block.header().height == expected && block.certificate.block == block.block.hash();
+            expected = expected.next();
+            fits
+        });
+        if blocks.is_empty() || !consecutive {
+            self.catchup.failed.insert(peer);
+            self.catchup.drop_hint(peer);
+        } else {
+            for block in blocks {
+                let height = block.block.header().height;
+                if height < next || self.catchup.queue.contains_key(&height) {
+                    continue;
+                }
+                // Those of a later epoch than is known here wait for the blocks before them.
+                if self.verifies(&block.certificate) {
+                    self.catchup.raise_target(height);
+                }
+                self.catchup.queue(block);
+            }
+        }
+        self.start_catching_up(outputs);
+    }
+
+    pub(crate) fn catch_up_failed(&mut self, peer: Peer, outputs: &mut Outputs) {
+        self.catchup.asking = false;
+        self.catchup.failed.insert(peer);
+        if self.catchup.behind {
+            self.start_catching_up(outputs);
+        }
+    }
+
+    /// Applies what can be applied, fetches what is missing.
+    pub(crate) fn advance_catch_up(&mut self, outputs: &mut Outputs) {
+        if !self.catchup.behind {
+            return;
+        }
+        for _ in 0..MAX_QUEUE {
+            let next = self.ledger.height().next();
+            let Some(ordered) = self.catchup.queue.get(&next).cloned() else { break };
+            if !self.apply_queued(ordered, outputs) {
+                return;
+            }
+        }
+        // A new epoch's committee may verify what waits, and what peers claimed.
+        let later: Vec<CommitCertificate> =
+            self.catchup.queue.values().map(|block| block.certificate.clone()).collect();
+        for certificate in later.iter().rev().take(1) {
+            if self.verifies(certificate) {
+                self.catchup.raise_target(certificate.height);
+            }
+        }
+        if self.catchup.target() <= self.ledger.height() {
+            self.finish_catching_up(outputs);
+        } else {
+            self.ask_for_blocks(outputs);
+        }
+    }
+
+    /// Whether the queue's next block was dealt with, so that the one after is next.
+    fn apply_queued(&mut self, ordered: OrderedBlock, outputs: &mut Outputs) -> bool {
+        let height = ordered.block.header().height;
+        let epoch = self.ledger.epoch_of_next();
+        let Some(committee) = self.ledger.committee(epoch).cloned() else { return false };
+        let fits = ordered.certificate.height == height
+            && ordered.certificate.block == ordered.block.hash()
+            && ordered.certificate.verify(&self.domain, &committee, self.config.verifier.as_ref()).is_ok();
+        if !fits {
+            return self.drop_queued(height, "a block came without a certificate that holds", outputs);
+        }
+        self.refresh_schedule();
+        match self.judge_decided(&ordered) {
+            Judgement::Valid(execution) => {
+                self.catchup.queue.remove(&height);
+                self.apply(ordered.block, ordered.certificate, Arc::new(execution), true, outputs);
+                true
+            }
+            Judgement::Missing(ranges) => {
+                ranges.into_iter().for_each(|range| self.want(Want::Batches(range), None, outputs));
+                false
+            }
+            Judgement::Invalid(reason) if reason.is_about_body() => {
+                self.drop_queued(height, "a block came with a body that is not its header's", outputs)
+            }
+            Judgement::Invalid(reason) => {
+                tracing::error!(height = height.0, %reason, "a quorum decided an invalid block");
+                self.halted = Some(format!("a quorum decided an invalid block at height {height}: {reason}"));
+                false
+            }
+        }
+    }
+
+    fn drop_queued(&mut self, height: Height, why: &'static str, outputs: &mut Outputs) -> bool {
+        tracing::warn!(height = height.0, why, "fetched block dropped");
+        self.catchup.queue.split_off(&height);
+        self.ask_for_blocks(outputs);
+        false
+    }
+
+    fn finish_catching_up(&mut self, outputs: &mut Outputs) {
+        self.timers.cancel(Timer::CatchUp);
+        let height = self.ledger.height();
+        self.catchup.queue.retain(|at, _| *at > height);
+        self.catchup.failed.clear();
+        if std::mem::take(&mut self.catchup.behind) {
+            outputs.push(Output::Notice(Notice::CaughtUp(height)));
+            self.state_readiness(self.ledger.epoch_of_next(), outputs);
+        }
+        if self.agreeing != Some(height.next()) {
+            self.start_next_height(outputs);
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Questions to peers: each thing is asked of one peer at a time, of the next one when that fails.
+
+use crate::input::{AskId, Peer, VerifiedResponse};
+use crate::output::Output;
+use crate::sequencer::{Outputs, Sequencer};
+use crate::timers::Timer;
+use squad_types::{Address, BatchId, BatchRange, Epoch, Height, LaneId, ProposalRef, Request, Timestamp, Tip};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How long a peer has for its answer before another one is asked.
+const ASK_TIMEOUT_MS: u64 = 1_500;
+
+/// How long everybody is left alone after nobody had it.
+const RETRY_MS: u64 = 250;
+
+/// Things wanted at once. Flow control keeps lanes short, so a committee of a hundred stays below it; more wait for their turn.
+const MAX_WANTS: usize = 4_096;
+
+/// Something this node misses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// Batches of a lane.
+    Batches(BatchRange),
+    /// An operator's full ack, from itself.
+    Ack { operator: Address, epoch: Epoch },
+    /// A proposal.
+    Proposal(ProposalRef),
+}
+
+/// What a want is told apart by: asking twice for the same tip is one want.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum WantKey {
+    Batches(LaneId, Tip),
+    Ack(Address, Epoch),
+    Proposal(ProposalRef),
+}
+
+impl Want {
+    fn key(&self) -> WantKey {
+        match self {
+            Self::Batches(range) => WantKey::Batches(range.lane, range.to),
+            Self::Ack { operator, epoch } => WantKey::Ack(*operator, *epoch),
+            Self::Proposal(proposal) => WantKey::Proposal(*proposal),
+        }
+    }
+
+    fn request(&self) -> Request {
+        match self {
+            Self::Batches(range) => Request::Batches(*range),
+            Self::Ack { epoch, .. } => Request::Ack(*epoch),
+            Self::Proposal(proposal) => Request::Proposal(*proposal),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Wanted {
+    want: Want,
+    tried: BTreeSet<Peer>,
+    asked: Option<AskId>,
+    not_before: Timestamp,
+}
+
+#[derive(Debug)]
+struct Asked {
+    peer: Peer,
+    want: Option<WantKey>,
+    request: Request,
+    deadline: Timestamp,
+}
+
+/// Everything asked and wanted.
+#[derive(Debug, Default)]
+pub(crate) struct Fetches {
+    next: u64,
+    asked: BTreeMap<AskId, Asked>,
+    wanted: BTreeMap<WantKey, Wanted>,
+}
+
+impl Fetches {
+    pub(crate) fn forget_peer(&mut self, peer: Peer) {
+        // Answers of a peer that is gone will not come: let its questions run out at once.
+        for asked in self.asked.values_mut().filter(|asked| asked.peer == peer) {
+            asked.deadline = Timestamp::ZERO;
+        }
+    }
+
+    pub(crate) fn arrived_batch(&mut self, id: BatchId) {
+        self.wanted.retain(|key, _| !matches!(key, WantKey::Batches(_, tip) if tip.batch == id));
+    }
+
+    /// Forgets what the ordered tips have passed.
+    pub(crate) fn prune(&mut self, height: Height, passed: impl Fn(LaneId, Tip) -> bool) {
+        self.wanted.retain(|key, _| match key {
+            WantKey::Batches(lane, tip) => !passed(*lane, *tip),
+            WantKey::Proposal(proposal) => proposal.height > height,
+            WantKey::Ack(..) => true,
+        });
+    }
+
+    fn next_deadline(&self) -> Option<Timestamp> {
+        let answers = self.asked.values().map(|asked| asked.deadline);
+        let retries = self.wanted.values().filter(|wanted| wanted.asked.is_none()).map(|wanted| wanted.not_before);
+        answers.chain(retries).min()
+    }
+}
+
+impl Sequencer {
+    /// Gets something from a peer, `hint` first.
+    pub(crate) fn want(&mut self, want: Want, hint: Option<Peer>, outputs: &mut Outputs) {
+        let key = want.key();
+        if self.fetches.wanted.contains_key(&key) || self.fetches.wanted.len() >= MAX_WANTS {
+            return;
+        }
+        if let Want::Batches(range) = &want {
+            outputs.push(Output::Notice(crate::output::Notice::Fetching {
+                lane: range.lane,
+                from: range.from,
+                to: range.to,
+            }));
+        }
+        let wanted = Wanted { want, tried: BTreeSet::new(), asked: None, not_before: Timestamp::ZERO };
+        self.fetches.wanted.insert(key, wanted);
+        self.pursue(key, hint, outputs);
+    }
+
+    fn pursue(&mut self, key: WantKey, hint: Option<Peer>, outputs: &mut Outputs) {
+        let Some(wanted) = self.fetches.wanted.get_mut(&key) else { return };
+        let fit = |peer: &Peer| match &wanted.want {
+            Want::Ack { operator, .. } => *peer == Peer::Operator(*operator),
+            _ => matches!(peer, Peer::Operator(_)),
+        };
+        let untried = |peer: &Peer| fit(peer) && !wanted.tried.contains(peer);
+        let chosen = hint.filter(|peer| self.peers.contains(peer) && untried(peer)).or_else(|| {
+            // Members first: they hold what they acknowledged. Spread over peers by what is asked.
+            let candidates: Vec<Peer> = self.peers.iter().copied().filter(|peer| untried(peer)).collect();
+            let at = (self.fetches.next as usize).checked_rem(candidates.len())?;
+            candidates.get(at).copied()
+        });
+        let Some(peer) = chosen else {
+            wanted.tried.clear();
+            wanted.asked = None;
+            wanted.not_before = self.now.plus(RETRY_MS);
+            return;
+        };
+        wanted.tried.insert(peer);
+        let request = wanted.want.request();
+        let id = self.ask(peer, request, Some(key), outputs);
+        if let Some(wanted) = self.fetches.wanted.get_mut(&key) {
+            wanted.asked = Some(id);
+        }
+    }
+
+    /// Asks one peer.
+    pub(crate) fn ask(&mut self, to: Peer, request: Request, want: Option<WantKey>, outputs: &mut Outputs) -> AskId {
+        self.fetches.next += 1;
+        let id = AskId(self.fetches.next);
+        let deadline = self.now.plus(ASK_TIMEOUT_MS);
+        self.fetches.asked.insert(id, Asked { peer: to, want, request: request.clone(), deadline });
+        outputs.push(Output::Ask { id, to, request });
+        id
+    }
+
+    pub(crate) fn arm_fetch_timer(&mut self) {
+        match self.fetches.next_deadline() {
+            Some(at) => self.timers.set(Timer::Fetch, at.max(self.now.plus(1))),
+            None => self.timers.cancel(Timer::Fetch),
+        }
+    }
+
+    pub(crate) fn retry_fetches(&mut self, outputs: &mut Outputs) {
+        let overdue: Vec<AskId> =
+            self.fetches.asked.iter().filter(|(_, asked)| asked.deadline <= self.now).map(|(id, _)| *id).collect();
+        for id in overdue {
+            self.on_response(id, None, outputs);
+        }
+        let idle: Vec<WantKey> = self
+            .fetches
+            .wanted
+            .iter()
+            .filter(|(_, wanted)| wanted.asked.is_none() && wanted.not_before <= self.now)
+            .map(|(key, _)| *key)
+            .collect();
+        for key in idle {
+            if self.still_missing(key) {
+                self.pursue(key, None, outputs);
+            } else {
+                self.fetches.wanted.remove(&key);
+            }
+        }
+    }
+
+    fn still_missing(&mut self, key: WantKey) -> bool {
+        match key {
+            WantKey::Batches(lane, tip) => {
+                let Some(range) = self.mempool.missing(lane, tip) else { return false };
+                if let Some(wanted) = self.fetches.wanted.get_mut(&key) {
+                    wanted.want = Want::Batches(range);
+                }
+                true
+            }
+            WantKey::Proposal(proposal) => {
+                proposal.height > self.ledger.height() && self.judgements.proposal(&proposal).is_none()
+            }
+            WantKey::Ack(_, epoch) => self.ledger.state().tips_of(epoch).is_some(),
+        }
+    }
+
+    pub(crate) fn on_response(&mut self, id: AskId, response: Option<VerifiedResponse>, outputs: &mut Outputs) {
+        let Some(asked) = self.fetches.asked.remove(&id) else { return };
+        let peer = asked.peer;
+        let answered = response.is_some();
+        match response {
+            Some(VerifiedResponse::Batches(batches)) => {
+                for batch in batches {
+                    self.on_batch(None, batch, outputs);
+                }
+            }
+            Some(VerifiedResponse::Ack(Some((ack, entries)))) => {
+                if let Some(key) = asked.want {
+                    self.fetches.wanted.remove(&key);
+                }
+                self.on_ack(peer, ack, entries, outputs);
+            }
+            Some(VerifiedResponse::Proposal(Some(proposal))) => {
+                let named = &proposal.proposal().statement;
+                self.fetches.wanted.remove(&WantKey::Proposal(ProposalRef {
+                    height: named.height,
+                    round: named.round,
+                    block: named.block,
+                }));
+                self.on_proposal(proposal, outputs);
+            }
+            Some(VerifiedResponse::Slots(slots)) => self.on_slots(peer, *slots, outputs),
+            Some(VerifiedResponse::Tip(Some(certificate))) => self.on_commit(peer, certificate, outputs),
+            Some(VerifiedResponse::Blocks(blocks)) => self.on_blocks(peer, blocks, outputs),
+            Some(VerifiedResponse::Committees(proofs)) => self.on_committees(peer, proofs, outputs),
+            Some(VerifiedResponse::Snapshot(snapshot)) => self.on_snapshot(peer, snapshot, outputs),
+            Some(VerifiedResponse::Ack(None) | VerifiedResponse::Proposal(None) | VerifiedResponse::Tip(None))
+            | None => {}
+        }
+        if !answered {
+            self.on_ask_failed(peer, &asked.request, outputs);
+        }
+        if let Some(key) = asked.want
+            && self.fetches.wanted.contains_key(&key)
+        {
+            if self.still_missing(key) {
+                // The same peer may hold the rest of a long range: it is asked again only after the others.
+                self.pursue(key, None, outputs);
+            } else {
+                self.fetches.wanted.remove(&key);
+            }
+        }
+    }
+
+    fn on_ask_failed(&mut self, peer: Peer, request: &Request, outputs: &mut Outputs) {
+        if matches!(request, Request::Blocks(_) | Request::Committees(_) | Request::Snapshot(_)) {
+            self.catch_up_failed(peer, outputs);
+        }
+    }
+}

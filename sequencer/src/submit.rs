@@ -1,0 +1,96 @@
+//! Submissions, and the batches made of them.
+
+use crate::input::Submission;
+use crate::output::{After, Output, Recipients};
+use crate::record::Write;
+use crate::sequencer::{Outputs, Sequencer};
+use crate::timers::Timer;
+use squad_mempool::{Rejection, SealDue};
+use squad_types::{Message, VerifiedBatch};
+
+/// Batches that one input may cause to be sealed: a bound on the loop, above what one block can take.
+const MAX_SEALS: usize = 64;
+
+impl Sequencer {
+    pub(crate) fn on_submit(&mut self, submission: Submission, outputs: &mut Outputs) {
+        let id = submission.transaction.id;
+        let result = match self.closed_to_clients() {
+            Some(rejection) => Err(rejection),
+            None => self.mempool.submit(self.now, submission.source, submission.transaction, submission.evm),
+        };
+        if let Err(rejection) = result {
+            outputs.push(Output::Refused { transaction: id, rejection });
+        }
+    }
+
+    /// Why this node takes no transactions at all right now.
+    pub(crate) fn closed_to_clients(&self) -> Option<Rejection> {
+        let epoch = self.ledger.epoch_of_next();
+        if self.draining {
+            Some(Rejection::ShuttingDown)
+        } else if self.disk_low {
+            Some(Rejection::DiskFull)
+        } else if let Some(reason) = &self.halted {
+            Some(Rejection::Halted { reason: reason.clone() })
+        } else if !self.is_member(epoch) {
+            Some(Rejection::NotMember { epoch })
+        } else if let Some(lane_from) = self.guard.lane_closed_until(epoch) {
+            Some(Rejection::StateLost { open_from: lane_from })
+        } else if !self.guard.may_sign() {
+            Some(Rejection::Starting)
+        } else if self.catchup.is_behind() {
+            Some(Rejection::CatchingUp { height: self.ledger.height(), target: self.catchup.target() })
+        } else if self.is_leaving() {
+            Some(Rejection::Leaving { epoch })
+        } else {
+            None
+        }
+    }
+
+    /// Whether this epoch is this operator's last and about to end: what it took in now might not be ordered.
+    fn is_leaving(&self) -> bool {
+        let epoch = self.ledger.epoch_of_next();
+        self.ledger.committee(epoch.next()).is_some() && !self.is_member(epoch.next()) && self.ledger.epoch_ends_soon()
+    }
+
+    pub(crate) fn may_write_lane(&self) -> bool {
+        let epoch = self.ledger.epoch_of_next();
+        self.guard.may_sign()
+            && self.guard.lane_closed_until(epoch).is_none()
+            && self.is_member(epoch)
+            && self.halted.is_none()
+    }
+
+    pub(crate) fn seal_batches(&mut self, outputs: &mut Outputs) {
+        if !self.may_write_lane() {
+            return;
+        }
+        let Some(signer) = self.signer() else { return };
+        for _ in 0..MAX_SEALS {
+            match self.mempool.seal_due(self.now) {
+                SealDue::Now => match self.mempool.seal(self.now, signer.as_ref()) {
+                    Some(batch) => self.publish_own_batch(batch, outputs),
+                    None => break,
+                },
+                SealDue::At(at) => {
+                    self.timers.set(Timer::Seal, at);
+                    break;
+                }
+                SealDue::Never => {
+                    self.timers.cancel(Timer::Seal);
+                    break;
+                }
+            }
+        }
+    }
+
+    fn publish_own_batch(&mut self, batch: VerifiedBatch, outputs: &mut Outputs) {
+        let header = batch.header();
+        let Some(lane) = self.mempool.lane_of(&header.operator, header.epoch) else { return };
+        let id = self.persist(Write::Batch { lane, batch: batch.clone() }, outputs);
+        self.writes.batches.insert(batch.id(), id);
+        let after = After { log: None, bulk: Some(id) };
+        self.send(Recipients::Committee, Message::Batch(batch.to_batch()), after, outputs);
+        outputs.push(Output::Batched { batch, after });
+    }
+}

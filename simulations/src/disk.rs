@@ -1,0 +1,206 @@
+//! A node's disk: two streams of writes, of which a crash keeps what was synced and, by luck, some of what was not.
+
+use crate::rng::Rng;
+use squad_sequencer::{LogRecord, PersistId, Store, StoreQuery, Write};
+use squad_types::limits::{MAX_BATCHES_PER_RESPONSE, MAX_BLOCKS_PER_RESPONSE, MAX_RESPONSE_BYTES};
+use squad_types::{Batch, CommitteeProof, Height, LaneId, OrderedBlock, Response, Sequence, VerifiedBatch};
+use std::collections::BTreeMap;
+
+/// Which of the two streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stream {
+    /// The write-ahead log.
+    Log,
+    /// Batches and blocks.
+    Bulk,
+}
+
+/// Both streams, with how far each is durable.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    log: Vec<(PersistId, LogRecord)>,
+    bulk: Vec<(PersistId, Bulk)>,
+    durable: [PersistId; 2],
+    blocks: BTreeMap<Height, OrderedBlock>,
+    batches: BTreeMap<(LaneKey, Sequence), Vec<VerifiedBatch>>,
+    /// Syncs performed.
+    pub syncs: u64,
+}
+
+type LaneKey = (squad_types::Epoch, squad_types::Address);
+
+#[derive(Clone, Debug)]
+enum Bulk {
+    Batch(VerifiedBatch),
+    Block(OrderedBlock),
+}
+
+impl Disk {
+    /// Appends a write; durable only once synced.
+    pub fn append(&mut self, id: PersistId, write: Write) -> Stream {
+        match write {
+            Write::Log(record) => self.log.push((id, record)),
+            Write::Checkpoint(checkpoint) => self.log.push((id, LogRecord::Checkpoint(checkpoint))),
+            Write::Batch(batch) => {
+                self.index(&Bulk::Batch(batch.clone()));
+                self.bulk.push((id, Bulk::Batch(batch)));
+                return Stream::Bulk;
+            }
+            Write::Block(block) => {
+                self.index(&Bulk::Block(block.clone()));
+                self.bulk.push((id, Bulk::Block(block)));
+                return Stream::Bulk;
+            }
+        }
+        Stream::Log
+    }
+
+    fn index(&mut self, record: &Bulk) {
+        match record {
+            Bulk::Batch(batch) => {
+                let header = batch.header();
+                let slot = self.batches.entry(((header.epoch, header.operator), header.sequence)).or_default();
+                if !slot.contains(batch) {
+                    slot.push(batch.clone());
+                }
+            }
+            Bulk::Block(block) => {
+                self.blocks.insert(block.block.header().height, block.clone());
+            }
+        }
+    }
+
+    /// The last write of a stream.
+    pub fn last(&self, stream: Stream) -> PersistId {
+        match stream {
+            Stream::Log => self.log.last().map(|(id, _)| *id).unwrap_or_default(),
+            Stream::Bulk => self.bulk.last().map(|(id, _)| *id).unwrap_or_default(),
+        }
+    }
+
+    /// How far a stream is durable.
+    pub fn durable(&self, stream: Stream) -> PersistId {
+        self.durable[stream as usize]
+    }
+
+    /// A sync has ended: everything up to and with `id` is durable.
+    pub fn synced(&mut self, stream: Stream, id: PersistId) {
+        self.syncs += 1;
+        self.durable[stream as usize] = self.durable[stream as usize].max(id);
+        if stream == Stream::Log {
+            // A durable checkpoint makes everything before it needless.
+            let durable = self.durable(Stream::Log);
+            let newest = self.log.iter().rposition(|(id, record)| *id <= durable && matches!(record, LogRecord::Checkpoint(_)));
+            if let Some(at) = newest {
+                self.log.drain(..at);
+            }
+        }
+    }
+
+    /// A crash: of what was not synced, a prefix of random length stays in each stream. Counting starts over.
+    pub fn crash(&mut self, rng: &mut Rng) {
+        let keep = |ids: Vec<PersistId>, durable: PersistId, rng: &mut Rng| {
+            let synced = ids.iter().filter(|id| **id <= durable).count();
+            synced + rng.below((ids.len() - synced) as u64 + 1) as usize
+        };
+        let kept = keep(self.log.iter().map(|(id, _)| *id).collect(), self.durable(Stream::Log), rng);
+        self.log.truncate(kept);
+        let kept = keep(self.bulk.iter().map(|(id, _)| *id).collect(), self.durable(Stream::Bulk), rng);
+        self.bulk.truncate(kept);
+        self.renumber();
+    }
+
+    /// Everything on it is gone.
+    pub fn lose(&mut self) {
+        *self = Self { syncs: self.syncs, ..Self::default() };
+    }
+
+    /// What a restart finds: all that is on it counts as durable.
+    fn renumber(&mut self) {
+        self.durable = [PersistId::default(); 2];
+        self.log.iter_mut().for_each(|(id, _)| *id = PersistId::default());
+        self.bulk.iter_mut().for_each(|(id, _)| *id = PersistId::default());
+        self.blocks.clear();
+        self.batches.clear();
+        for (_, record) in self.bulk.clone() {
+            self.index(&record);
+        }
+    }
+
+    /// The log from its newest checkpoint on.
+    pub fn records(&self) -> Vec<LogRecord> {
+        self.log.iter().map(|(_, record)| record.clone()).collect()
+    }
+
+    /// Whether nothing was ever written.
+    pub fn is_empty(&self) -> bool {
+        self.log.is_empty() && self.bulk.is_empty()
+    }
+
+    /// Answers a peer from what is stored.
+    pub fn answer(&self, query: StoreQuery, operator_of: impl Fn(LaneId) -> Option<squad_types::Address>) -> Response {
+        match query {
+            StoreQuery::Blocks(from) => {
+                let run = self.blocks.range(from..).take(MAX_BLOCKS_PER_RESPONSE.min(64));
+                let mut next = from;
+                let consecutive = run.take_while(|(height, _)| {
+                    let fits = **height == next;
+                    next = next.next();
+                    fits
+                });
+                Response::Blocks(consecutive.map(|(_, block)| block.clone()).collect())
+            }
+            StoreQuery::Batches(range) => {
+                let Some(operator) = operator_of(range.lane) else { return Response::Batches(Vec::new()) };
+                Response::Batches(self.chain((range.lane.epoch, operator), range.from, range.to))
+            }
+            StoreQuery::Committees(after) => {
+                let firsts = self.blocks.values().filter(|block| block.block.next_committee().is_some());
+                let proofs = firsts.filter(|block| block.block.header().epoch >= after).map(|block| CommitteeProof {
+                    header: block.block.header().clone(),
+                    certificate: block.certificate.clone(),
+                    members: block.block.next_committee().unwrap_or_default().to_vec(),
+                });
+                Response::Committees(proofs.take(MAX_BLOCKS_PER_RESPONSE).collect())
+            }
+        }
+    }
+
+    /// The chain that ends in `to`, from `from` on, as much of its lower end as fits an answer.
+    fn chain(&self, lane: LaneKey, from: Sequence, to: squad_types::Tip) -> Vec<Batch> {
+        let (mut chain, mut wanted) = (Vec::new(), to.batch);
+        for sequence in (from.0..=to.sequence.0).rev() {
+            let stored = self.batches.get(&(lane, Sequence(sequence)));
+            let Some(batch) = stored.and_then(|slot| slot.iter().find(|batch| batch.id() == wanted)) else { break };
+            wanted = batch.header().parent;
+            chain.push(batch.to_batch());
+        }
+        chain.reverse();
+        let mut bytes = 0;
+        let fits = |batch: &Batch| {
+            bytes += batch.payload.len();
+            bytes <= MAX_RESPONSE_BYTES
+        };
+        chain.into_iter().take(MAX_BATCHES_PER_RESPONSE).take_while(fits).collect()
+    }
+}
+
+/// What recovery reads; the committees of lanes are looked up by whoever lends it.
+pub(crate) struct DiskStore<'a, F: Fn(LaneId) -> Option<squad_types::Address>> {
+    pub(crate) disk: &'a Disk,
+    pub(crate) operator_of: F,
+}
+
+impl<F: Fn(LaneId) -> Option<squad_types::Address>> Store for DiskStore<'_, F> {
+    fn block(&self, height: Height) -> Option<OrderedBlock> {
+        self.disk.blocks.get(&height).cloned()
+    }
+
+    fn batches(&self, lane: LaneId, from: Sequence) -> Vec<Batch> {
+        let Some(operator) = (self.operator_of)(lane) else { return Vec::new() };
+        let key = (lane.epoch, operator);
+        let range = self.disk.batches.range((key, from)..=(key, Sequence(u64::MAX)));
+        range.flat_map(|(_, slot)| slot.iter().map(VerifiedBatch::to_batch)).collect()
+    }
+}
+
