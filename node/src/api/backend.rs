@@ -5,13 +5,14 @@ use super::status::NodeStatus;
 use crate::evm::EvmFacts;
 use bytes::Bytes;
 use squad_types::{
-    CommitCertificate, Committee, Confirmation, Epoch, Evidence, Genesis, Header, Height, NamespaceBlock, NamespaceId,
-    NamespaceSpec, Tier, Timestamp, TxId,
+    CommitCertificate, Committee, CommitteeProof, Confirmation, Epoch, Evidence, Genesis, Header, Height,
+    NamespaceBlock, NamespaceId, NamespaceSpec, Tier, Timestamp, TxId,
 };
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use tokio::sync::watch;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
 
 /// A future that a [`Backend`] answers with.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -41,9 +42,45 @@ pub struct Submission {
     pub evm: Option<EvmFacts>,
     /// The tier to wait for before answering.
     pub wait: Tier,
+    /// How long to wait for it; then the answer is a refusal of code `Timeout`.
+    pub within: Duration,
+    /// Whether the answer is to carry the confirmation. Its proofs cost time to make.
+    pub with_confirmation: bool,
     /// Who sent it.
     pub source: Source,
 }
+
+/// A submission under a number that its answer will carry.
+#[derive(Clone, Debug)]
+pub struct Ticket {
+    /// Chosen by the caller.
+    pub number: u64,
+    /// The submission.
+    pub submission: Submission,
+}
+
+/// That a transaction has reached the tier that its submitter waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its id.
+    pub id: TxId,
+    /// The tier reached: the one waited for, or a higher one.
+    pub tier: Tier,
+    /// The proof of it, if it was asked for.
+    pub confirmation: Option<Confirmation>,
+}
+
+/// What became of a submission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The ticket's number.
+    pub number: u64,
+    /// What became of it.
+    pub outcome: Result<Accepted, Rejected>,
+}
+
+/// Where answers go. It has no bound of its own: whoever submits bounds its open tickets, and each gets one answer.
+pub type Answers = mpsc::UnboundedSender<Vec<Answer>>;
 
 /// A header with the quorum that ordered it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -59,10 +96,12 @@ pub struct CertifiedHeader {
 /// Blocks and headers are pulled, one height at a time, and [`Backend::tip`] says when there are more: so a slow reader
 /// holds back only itself, and a stream never skips.
 pub trait Backend: Send + Sync + 'static {
-    /// Takes a transaction in and answers when it has reached the tier of `submission.wait`.
+    /// Takes transactions in. The future ends when they are handed over, which may wait for room; the answers follow,
+    /// exactly one a ticket, in any order and grouped as it suits, each within its submission's time.
     ///
-    /// Answers within bounded time: a refusal of code `Expired`, or `Timeout` where its fate is not known yet.
-    fn submit(&self, submission: Submission) -> BoxFuture<'_, Result<Confirmation, Rejected>>;
+    /// Dropping the receiver of `answers` withdraws interest, not the transactions. A sender that is dropped without
+    /// having answered means that the node went down.
+    fn submit(&self, tickets: Vec<Ticket>, answers: Answers) -> BoxFuture<'_, ()>;
 
     /// What is known of a transaction. With a tier, waits until that tier is reached, for a bounded time.
     ///
@@ -84,6 +123,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// The committee of an epoch; none where it is not known (yet, or any more).
     fn committee(&self, epoch: Epoch) -> BoxFuture<'_, Result<Option<Committee>, Rejected>>;
+
+    /// The proof of an epoch's committee, for whoever trusts an earlier one; none for epoch 0 and where it is not known.
+    fn committee_proof(&self, epoch: Epoch) -> BoxFuture<'_, Result<Option<CommitteeProof>, Rejected>>;
 
     /// The state of the node now.
     fn status(&self) -> BoxFuture<'_, NodeStatus>;

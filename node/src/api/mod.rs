@@ -3,11 +3,21 @@
 //! Everything here answers from a [`Backend`], the seam that the driver implements.
 
 pub mod backend;
+pub mod entry;
+pub mod follow;
+pub mod http;
 pub mod rejection;
+pub mod rpc;
 pub mod status;
+pub mod view;
 
-pub use backend::{Backend, BoxFuture, CertifiedHeader, Source, Submission};
+pub use backend::{Accepted, Answer, Answers, Backend, BoxFuture, CertifiedHeader, Source, Submission, Ticket};
+pub use entry::Gate;
+pub use http::{HttpServer, ListenError, serve_metrics, serve_rpc};
 pub use rejection::{RejectCode, Rejected};
 pub use status::{
     LaneStatus, Latencies, NamespaceStatus, NodeStatus, PeerStatus, Percentiles, Readiness, TrafficStatus,
 };
+
+#[cfg(test)]
+mod tests;

@@ -129,6 +129,8 @@ pub struct NodeStatus {
     pub readiness: Readiness,
     /// The last decided height.
     pub height: Height,
+    /// The lowest height whose blocks it can still serve.
+    pub oldest_height: Height,
     /// The round of the height being decided.
     pub round: Round,
     /// The epoch of the height being decided.
