@@ -9,7 +9,7 @@ use bytes::Bytes;
 use squad_types::{Confirmation, NamespaceId, NamespaceKind, NamespaceSpec, Tier, Timestamp, TxId, WriteAccess};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 
 /// When to come back if as many submissions wait as may.
 const BUSY_RETRY: Duration = Duration::from_millis(250);
@@ -148,12 +148,17 @@ impl Gate {
         answer.outcome?.confirmation.ok_or_else(broken)
     }
 
-    /// A place for a submission that waits; hold it until the answer.
-    ///
-    /// # Errors
-    /// `Busy` if there is none.
-    pub fn place(&self, count: u32) -> Result<OwnedSemaphorePermit, Rejected> {
-        Arc::clone(&self.waiting).try_acquire_many_owned(count).map_err(|_| full())
+    /// Waits for places of submissions that wait; give them back with [`Gate::release`].
+    pub async fn take(&self, count: u32) {
+        // The semaphore is never closed.
+        if let Ok(permit) = self.waiting.acquire_many(count).await {
+            permit.forget();
+        }
+    }
+
+    /// Gives places back.
+    pub fn release(&self, count: usize) {
+        self.waiting.add_permits(count);
     }
 
     /// What is known of a transaction; with a tier, once that is reached.

@@ -5,6 +5,7 @@
 pub mod backend;
 pub mod entry;
 pub mod follow;
+pub mod grpc;
 pub mod http;
 pub mod rejection;
 pub mod rpc;
@@ -13,6 +14,7 @@ pub mod view;
 
 pub use backend::{Accepted, Answer, Answers, Backend, BoxFuture, CertifiedHeader, Source, Submission, Ticket};
 pub use entry::Gate;
+pub use grpc::{GrpcServer, serve_grpc};
 pub use http::{HttpServer, ListenError, serve_metrics, serve_rpc};
 pub use rejection::{RejectCode, Rejected};
 pub use status::{

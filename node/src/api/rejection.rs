@@ -90,6 +90,29 @@ codes! {
     Internal = "internal", -32603;
 }
 
+impl RejectCode {
+    /// Whether the transaction will never be ordered, whoever is asked and however often.
+    pub const fn is_final(self) -> bool {
+        matches!(
+            self,
+            Self::MalformedHex
+                | Self::MalformedRlp
+                | Self::BadSignature
+                | Self::WrongChainId
+                | Self::BlobUnsupported
+                | Self::TypeUnsupported
+                | Self::TooLarge
+                | Self::Empty
+                | Self::UnknownNamespace
+                | Self::ClosedNamespace
+                | Self::NotAllowed
+                | Self::ValidityMissing
+                | Self::ValidityUnexpected
+                | Self::Expired
+        )
+    }
+}
+
 impl std::fmt::Display for RejectCode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())

@@ -115,7 +115,7 @@ impl Default for Limits {
             rpc_subscriptions: 64,
             rpc_buffered_messages: 16,
             grpc_streams: 256,
-            pending_submissions: 65_536,
+            pending_submissions: 131_072,
             wait_ms: 15_000,
         }
     }
@@ -133,7 +133,7 @@ impl Limits {
             ("rpc_subscriptions", self.rpc_subscriptions, 0..=10_000),
             ("rpc_buffered_messages", self.rpc_buffered_messages, 1..=10_000),
             ("grpc_streams", self.grpc_streams, 1..=100_000),
-            ("pending_submissions", self.pending_submissions, 1..=10_000_000),
+            ("pending_submissions", self.pending_submissions, 1_024..=10_000_000),
             ("wait_ms", self.wait_ms, 100..=600_000),
         ]
     }
