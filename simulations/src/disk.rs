@@ -22,16 +22,14 @@ pub struct Disk {
     bulk: Vec<(PersistId, Bulk)>,
     durable: [PersistId; 2],
     blocks: BTreeMap<Height, OrderedBlock>,
-    batches: BTreeMap<(LaneKey, Sequence), Vec<VerifiedBatch>>,
+    batches: BTreeMap<(LaneId, Sequence), Vec<VerifiedBatch>>,
     /// Syncs performed.
     pub syncs: u64,
 }
 
-type LaneKey = (squad_types::Epoch, squad_types::Address);
-
 #[derive(Clone, Debug)]
 enum Bulk {
-    Batch(VerifiedBatch),
+    Batch(LaneId, VerifiedBatch),
     Block(OrderedBlock),
 }
 
@@ -41,9 +39,9 @@ impl Disk {
         match write {
             Write::Log(record) => self.log.push((id, record)),
             Write::Checkpoint(checkpoint) => self.log.push((id, LogRecord::Checkpoint(checkpoint))),
-            Write::Batch(batch) => {
-                self.index(&Bulk::Batch(batch.clone()));
-                self.bulk.push((id, Bulk::Batch(batch)));
+            Write::Batch { lane, batch } => {
+                self.index(&Bulk::Batch(lane, batch.clone()));
+                self.bulk.push((id, Bulk::Batch(lane, batch)));
                 return Stream::Bulk;
             }
             Write::Block(block) => {
@@ -57,9 +55,8 @@ impl Disk {
 
     fn index(&mut self, record: &Bulk) {
         match record {
-            Bulk::Batch(batch) => {
-                let header = batch.header();
-                let slot = self.batches.entry(((header.epoch, header.operator), header.sequence)).or_default();
+            Bulk::Batch(lane, batch) => {
+                let slot = self.batches.entry((*lane, batch.header().sequence)).or_default();
                 if !slot.contains(batch) {
                     slot.push(batch.clone());
                 }
@@ -90,7 +87,8 @@ impl Disk {
         if stream == Stream::Log {
             // A durable checkpoint makes everything before it needless.
             let durable = self.durable(Stream::Log);
-            let newest = self.log.iter().rposition(|(id, record)| *id <= durable && matches!(record, LogRecord::Checkpoint(_)));
+            let newest =
+                self.log.iter().rposition(|(id, record)| *id <= durable && matches!(record, LogRecord::Checkpoint(_)));
             if let Some(at) = newest {
                 self.log.drain(..at);
             }
@@ -138,7 +136,7 @@ impl Disk {
     }
 
     /// Answers a peer from what is stored.
-    pub fn answer(&self, query: StoreQuery, operator_of: impl Fn(LaneId) -> Option<squad_types::Address>) -> Response {
+    pub fn answer(&self, query: StoreQuery) -> Response {
         match query {
             StoreQuery::Blocks(from) => {
                 let run = self.blocks.range(from..).take(MAX_BLOCKS_PER_RESPONSE.min(64));
@@ -150,10 +148,7 @@ impl Disk {
                 });
                 Response::Blocks(consecutive.map(|(_, block)| block.clone()).collect())
             }
-            StoreQuery::Batches(range) => {
-                let Some(operator) = operator_of(range.lane) else { return Response::Batches(Vec::new()) };
-                Response::Batches(self.chain((range.lane.epoch, operator), range.from, range.to))
-            }
+            StoreQuery::Batches(range) => Response::Batches(self.chain(range.lane, range.from, range.to)),
             StoreQuery::Committees(after) => {
                 let firsts = self.blocks.values().filter(|block| block.block.next_committee().is_some());
                 let proofs = firsts.filter(|block| block.block.header().epoch >= after).map(|block| CommitteeProof {
@@ -167,7 +162,7 @@ impl Disk {
     }
 
     /// The chain that ends in `to`, from `from` on, as much of its lower end as fits an answer.
-    fn chain(&self, lane: LaneKey, from: Sequence, to: squad_types::Tip) -> Vec<Batch> {
+    fn chain(&self, lane: LaneId, from: Sequence, to: squad_types::Tip) -> Vec<Batch> {
         let (mut chain, mut wanted) = (Vec::new(), to.batch);
         for sequence in (from.0..=to.sequence.0).rev() {
             let stored = self.batches.get(&(lane, Sequence(sequence)));
@@ -185,22 +180,13 @@ impl Disk {
     }
 }
 
-/// What recovery reads; the committees of lanes are looked up by whoever lends it.
-pub(crate) struct DiskStore<'a, F: Fn(LaneId) -> Option<squad_types::Address>> {
-    pub(crate) disk: &'a Disk,
-    pub(crate) operator_of: F,
-}
-
-impl<F: Fn(LaneId) -> Option<squad_types::Address>> Store for DiskStore<'_, F> {
+impl Store for Disk {
     fn block(&self, height: Height) -> Option<OrderedBlock> {
-        self.disk.blocks.get(&height).cloned()
+        self.blocks.get(&height).cloned()
     }
 
     fn batches(&self, lane: LaneId, from: Sequence) -> Vec<Batch> {
-        let Some(operator) = (self.operator_of)(lane) else { return Vec::new() };
-        let key = (lane.epoch, operator);
-        let range = self.disk.batches.range((key, from)..=(key, Sequence(u64::MAX)));
+        let range = self.batches.range((lane, from)..=(lane, Sequence(u64::MAX)));
         range.flat_map(|(_, slot)| slot.iter().map(VerifiedBatch::to_batch)).collect()
     }
 }
-

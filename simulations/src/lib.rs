@@ -1,1 +1,16 @@
-//! The cluster harness: the shipped Sequencer in virtual time.
+//! The cluster harness: the shipped sequencer in virtual time.
+//!
+//! Real: every line of `sequencer`, `mempool` and `consensus`, the messages and what they commit to, recovery from records.
+//! Simulated: the clock, links, disks, and signatures (a keyed hash that whoever knows an address could forge).
+//! A run is a function of its [`ClusterConfig`](cluster::ClusterConfig) and of what the caller does to it.
+
+pub mod byzantine;
+pub mod cluster;
+pub mod disk;
+pub mod invariants;
+pub mod network;
+pub mod node;
+pub mod queue;
+pub mod rng;
+
+pub use cluster::{Cluster, ClusterConfig, OPAQUE};

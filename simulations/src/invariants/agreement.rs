@@ -1,0 +1,28 @@
+//! Agreement: no two nodes decide two blocks at one height, and every node's heights follow one another.
+
+use super::Observed;
+use squad_sequencer::Output;
+use squad_types::{HeaderHash, Height, Round};
+use std::collections::BTreeMap;
+
+#[derive(Default)]
+pub(super) struct Agreement {
+    decided: BTreeMap<Height, (HeaderHash, Round)>,
+}
+
+impl Agreement {
+    pub(super) fn observe(&mut self, observed: &Observed<'_>) {
+        let Output::Ordered(decision) = observed.output else { return };
+        let block = &decision.block.block;
+        let height = block.header().height;
+        let (known, _) = *self.decided.entry(height).or_insert((block.hash(), decision.block.certificate.round));
+        assert_eq!(known, block.hash(), "agreement: node {} decides another block at height {height}", observed.node);
+        if let Some((parent, _)) = height.previous().and_then(|before| self.decided.get(&before)) {
+            assert_eq!(block.header().parent_hash, *parent, "total order: height {height} does not follow its parent");
+        }
+    }
+
+    pub(super) fn rounds(&self) -> impl Iterator<Item = Round> + '_ {
+        self.decided.values().map(|(_, round)| *round)
+    }
+}

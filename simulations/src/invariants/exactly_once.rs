@@ -1,0 +1,41 @@
+//! Exactly once: no transaction stands in two blocks, or twice in one.
+
+use super::Observed;
+use crate::queue::Instant;
+use squad_sequencer::Output;
+use squad_types::{Height, TxId};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Default)]
+pub(super) struct ExactlyOnce {
+    ordered: BTreeMap<TxId, (Height, Instant)>,
+    rejected: BTreeSet<TxId>,
+    counted: BTreeSet<Height>,
+}
+
+impl ExactlyOnce {
+    pub(super) fn observe(&mut self, observed: &Observed<'_>) {
+        let Output::Ordered(decision) = observed.output else { return };
+        let height = decision.block.block.header().height;
+        if !self.counted.insert(height) {
+            return;
+        }
+        for id in decision.execution.ids() {
+            let before = self.ordered.insert(id, (height, observed.at));
+            assert!(before.is_none(), "exactly once: {id} is ordered at height {height} and at {before:?}");
+        }
+        self.rejected.extend(decision.execution.rejected_ids());
+    }
+
+    pub(super) fn ordered_at(&self, id: &TxId) -> Option<Instant> {
+        self.ordered.get(id).map(|(_, at)| *at)
+    }
+
+    pub(super) fn was_rejected(&self, id: &TxId) -> bool {
+        self.rejected.contains(id)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.ordered.len()
+    }
+}

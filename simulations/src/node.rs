@@ -1,0 +1,161 @@
+//! One simulated node: the shipped sequencer, its disk, and the driver's one rule.
+
+use crate::disk::{Disk, Stream};
+use crate::queue::Instant;
+use squad_sequencer::{After, Config, Input, Memory, Notice, Output, Sequencer};
+use squad_types::{Committee, Timestamp};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// What a node's outputs come to, once they may leave.
+#[derive(Debug)]
+pub enum Effect {
+    /// A sync of a stream begins now.
+    Sync(Stream),
+    /// An output leaves.
+    Leave(Box<Output>),
+    /// The driver is to call at this time.
+    Wake(Timestamp),
+}
+
+/// A node that is up or down.
+pub struct Node {
+    /// How it is configured. Its stake table may change what it sees of the settlement layer.
+    pub config: Config,
+    /// The shipped code; none while it is down.
+    pub sequencer: Option<Sequencer>,
+    /// What survives a crash.
+    pub disk: Disk,
+    /// Counts lives, so that what was meant for an earlier one is told apart.
+    pub life: u64,
+    /// Its clock minus virtual time, in milliseconds.
+    pub skew_ms: i64,
+    /// Outputs performed in this life.
+    pub performed: u64,
+    /// Crash before performing this output of this life.
+    pub crash_at: Option<u64>,
+    /// Notices since the start of the run.
+    pub notices: Vec<Notice>,
+    /// The committees it announced last.
+    pub committees: Vec<Arc<Committee>>,
+    waiting: VecDeque<(After, Output)>,
+    syncing: [bool; 2],
+}
+
+impl Node {
+    /// A node that was never started.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            sequencer: None,
+            disk: Disk::default(),
+            life: 0,
+            skew_ms: 0,
+            performed: 0,
+            crash_at: None,
+            notices: Vec::new(),
+            committees: Vec::new(),
+            waiting: VecDeque::new(),
+            syncing: [false; 2],
+        }
+    }
+
+    /// Whether it runs.
+    pub fn is_up(&self) -> bool {
+        self.sequencer.is_some()
+    }
+
+    /// What its clock shows.
+    pub fn clock(&self, now: Instant) -> Timestamp {
+        Timestamp((now.0 / 1_000).saturating_add_signed(self.skew_ms))
+    }
+
+    /// Starts it from what its disk holds.
+    ///
+    /// # Panics
+    /// If the sequencer refuses its own records: a bug of the core, which a run must not survive.
+    pub fn start(&mut self, now: Instant, memory: Memory) -> Vec<Effect> {
+        self.life += 1;
+        self.performed = 0;
+        self.waiting.clear();
+        self.syncing = [false; 2];
+        self.config.memory = memory;
+        let recovered = Sequencer::recover(self.config.clone(), self.clock(now), self.disk.records(), &self.disk);
+        let (sequencer, outputs) =
+            recovered.unwrap_or_else(|error| panic!("a node cannot start from its own disk: {error}"));
+        self.sequencer = Some(sequencer);
+        self.perform(outputs)
+    }
+
+    /// Hands it an input. None if it crashed at one of the outputs.
+    pub fn handle(&mut self, now: Instant, input: Input) -> Vec<Effect> {
+        let clock = self.clock(now);
+        let Some(sequencer) = &mut self.sequencer else { return Vec::new() };
+        let mut outputs = Vec::new();
+        sequencer.handle(clock, input, &mut outputs);
+        self.perform(outputs)
+    }
+
+    fn perform(&mut self, outputs: Vec<Output>) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for output in outputs {
+            if self.crash_at == Some(self.performed) {
+                self.sequencer = None;
+                return effects;
+            }
+            self.performed += 1;
+            match output {
+                Output::Persist { id, write } => {
+                    let stream = self.disk.append(id, write);
+                    if !std::mem::replace(&mut self.syncing[stream as usize], true) {
+                        effects.push(Effect::Sync(stream));
+                    }
+                }
+                Output::WakeAt(at) => effects.push(Effect::Wake(at)),
+                Output::Notice(notice) => self.notices.push(notice),
+                Output::Committees(committees) => self.committees = committees,
+                other => {
+                    let after = after_of(&other);
+                    if self.is_durable(after) {
+                        effects.push(Effect::Leave(Box::new(other)));
+                    } else {
+                        self.waiting.push_back((after, other));
+                    }
+                }
+            }
+        }
+        effects
+    }
+
+    fn is_durable(&self, after: After) -> bool {
+        after.log.is_none_or(|id| self.disk.durable(Stream::Log) >= id)
+            && after.bulk.is_none_or(|id| self.disk.durable(Stream::Bulk) >= id)
+    }
+
+    /// A sync that began when the stream ended at `upto` is over. What waited for it leaves.
+    pub fn synced(&mut self, stream: Stream, upto: squad_sequencer::PersistId) -> Vec<Effect> {
+        self.disk.synced(stream, upto);
+        let mut effects = Vec::new();
+        if self.disk.last(stream) > upto {
+            effects.push(Effect::Sync(stream));
+        } else {
+            self.syncing[stream as usize] = false;
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        for (after, output) in waiting {
+            if self.is_durable(after) {
+                effects.push(Effect::Leave(Box::new(output)));
+            } else {
+                self.waiting.push_back((after, output));
+            }
+        }
+        effects
+    }
+}
+
+fn after_of(output: &Output) -> After {
+    match output {
+        Output::Send { after, .. } | Output::Batched { after, .. } | Output::Answer { after, .. } => *after,
+        _ => After::default(),
+    }
+}
