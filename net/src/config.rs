@@ -79,6 +79,8 @@ pub struct Limits {
     pub control_queue_bytes: usize,
     /// Bytes queued per peer for bulk frames; the newest is dropped when full.
     pub bulk_queue_bytes: usize,
+    /// How long a direct stream waits for a hello or its answer; five failures in a row close the connection.
+    pub hello_timeout: Duration,
     /// How long a request waits for its response.
     pub request_timeout: Duration,
     /// Longest request in bytes.
@@ -106,6 +108,7 @@ impl Default for Limits {
             control_queue_bytes: 8 * 1024 * 1024,
             // 64 batches of 512 KiB.
             bulk_queue_bytes: 32 * 1024 * 1024,
+            hello_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(10),
             request_bytes: 64 * 1024,
             // Some batches, or a run of headers with certificates, in one answer.
@@ -178,7 +181,8 @@ impl Default for Scoring {
     }
 }
 
-/// A token bucket, in messages.
+/// A token bucket, in messages. Long messages take more tokens: one more per 16 KiB (gossip: 4 KiB, for it is kept and
+/// forwarded), except batches.
 #[derive(Debug, Clone, Copy)]
 pub struct Rate {
     /// Refill per second.

@@ -1,6 +1,6 @@
 //! Whom to dial and when: bootstrap addresses and members of the committee, each with its own back-off.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use libp2p::{
     Multiaddr, PeerId,
@@ -16,6 +16,8 @@ use tokio::time::Instant;
 
 use crate::{binding::is_dialable, config::BackOff};
 
+/// A name that is not resolved within this is asked for again.
+const RESOLVE_TIME: Duration = Duration::from_secs(15);
 /// Dials under way at once.
 const MAX_DIALS: usize = 32;
 
@@ -32,11 +34,39 @@ struct Target {
     /// Whether the configured address names the peer, so that another one there is wrong.
     fixed: bool,
     addresses: Vec<Multiaddr>,
+    /// A host name and port to resolve before each dial, as the address behind a name changes.
+    name: Option<(String, u16)>,
+    resolved: bool,
     failures: u32,
     next: Instant,
     dialing: Option<ConnectionId>,
     /// The address leads back to this node.
     own: bool,
+}
+
+impl Target {
+    fn new(peer: Option<PeerId>, addresses: Vec<Multiaddr>, now: Instant) -> Self {
+        Self {
+            peer,
+            fixed: peer.is_some(),
+            addresses,
+            name: None,
+            resolved: false,
+            failures: 0,
+            next: now,
+            dialing: None,
+            own: false,
+        }
+    }
+}
+
+/// What is due.
+#[derive(Debug)]
+pub(crate) enum Due {
+    /// A dial.
+    Dial(DialOpts),
+    /// A name of a bootstrap address, to be answered by [`Dialer::resolved`].
+    Resolve { index: usize, host: String, port: u16 },
 }
 
 /// The dialler.
@@ -54,16 +84,10 @@ impl Dialer {
         let now = Instant::now();
         let targets = bootstrap.iter().enumerate().map(|(index, address)| {
             let (address, peer) = split_peer(address);
-            let own = peer == Some(local) || !is_dialable(&address);
-            let target = Target {
-                peer,
-                fixed: peer.is_some(),
-                addresses: vec![address],
-                failures: 0,
-                next: now,
-                dialing: None,
-                own,
-            };
+            let name = name_of(&address);
+            let mut target = Target::new(peer, vec![address], now);
+            target.name = name;
+            target.own = peer == Some(local);
             (Key::Bootstrap(index), target)
         });
         Self { local, back_off, rng: StdRng::from_os_rng(), targets: targets.collect(), dials: HashMap::new() }
@@ -80,15 +104,8 @@ impl Dialer {
             if *peer == self.local {
                 continue;
             }
-            let target = self.targets.entry(Key::Member(*operator)).or_insert_with(|| Target {
-                peer: None,
-                fixed: true,
-                addresses: Vec::new(),
-                failures: 0,
-                next: now,
-                dialing: None,
-                own: false,
-            });
+            let target =
+                self.targets.entry(Key::Member(*operator)).or_insert_with(|| Target::new(Some(*peer), Vec::new(), now));
             if target.peer != Some(*peer) || target.addresses != *addresses {
                 // News about where it is: worth a try at once.
                 target.peer = Some(*peer);
@@ -105,9 +122,9 @@ impl Dialer {
         is_connected: impl Fn(&PeerId) -> bool,
         is_banned: impl Fn(&PeerId) -> bool,
         mut members_wanted: usize,
-    ) -> Vec<DialOpts> {
+    ) -> Vec<Due> {
         let now = Instant::now();
-        let mut opts = Vec::new();
+        let mut due = Vec::new();
         for (key, target) in &mut self.targets {
             let known = target.peer;
             if target.own
@@ -125,20 +142,40 @@ impl Dialer {
                 }
                 members_wanted -= 1;
             }
+            if let (Some((host, port)), Key::Bootstrap(index), false) = (&target.name, key, target.resolved) {
+                target.next = now + RESOLVE_TIME;
+                due.push(Due::Resolve { index: *index, host: host.clone(), port: *port });
+                continue;
+            }
+            target.resolved = false;
             // A port of its own: from the listen port, crossing dials would be one TCP connection with two dialers.
+            let turn = target.failures as usize % target.addresses.len();
             let dial = match known {
                 Some(peer) => DialOpts::peer_id(peer)
                     .addresses(target.addresses.clone())
                     .condition(PeerCondition::DisconnectedAndNotDialing)
                     .allocate_new_port()
                     .build(),
-                None => DialOpts::unknown_peer_id().address(target.addresses[0].clone()).allocate_new_port().build(),
+                None => DialOpts::unknown_peer_id().address(target.addresses[turn].clone()).allocate_new_port().build(),
             };
             target.dialing = Some(dial.connection_id());
             self.dials.insert(dial.connection_id(), *key);
-            opts.push(dial);
+            due.push(Due::Dial(dial));
         }
-        opts
+        due
+    }
+
+    /// Takes the addresses behind a bootstrap name; none means that it did not resolve.
+    pub(crate) fn resolved(&mut self, index: usize, addresses: Vec<Multiaddr>) {
+        let Some(target) = self.targets.get_mut(&Key::Bootstrap(index)) else { return };
+        if addresses.is_empty() {
+            target.failures = target.failures.saturating_add(1);
+            target.next = Instant::now() + self.back_off.pause(target.failures, &mut self.rng);
+            return;
+        }
+        target.addresses = addresses;
+        target.resolved = true;
+        target.next = Instant::now();
     }
 
     pub(crate) fn established(&mut self, connection: ConnectionId, peer: PeerId) {
@@ -185,6 +222,25 @@ impl Dialer {
             }
         }
     }
+}
+
+/// The host name and TCP port of an address that has them.
+fn name_of(address: &Multiaddr) -> Option<(String, u16)> {
+    let mut parts = address.iter();
+    let host = match parts.next()? {
+        Protocol::Dns(host) | Protocol::Dns4(host) | Protocol::Dns6(host) => host.into_owned(),
+        _ => return None,
+    };
+    match (parts.next()?, parts.next()) {
+        (Protocol::Tcp(port), None) => Some((host, port)),
+        _ => None,
+    }
+}
+
+/// Whether a bootstrap address can be used.
+pub(crate) fn is_bootstrap(address: &Multiaddr) -> bool {
+    let (address, _) = split_peer(address);
+    is_dialable(&address) || name_of(&address).is_some()
 }
 
 /// Takes `/p2p/…` off the end of an address.

@@ -5,21 +5,19 @@ use std::{io, sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::{Stream, swarm::ConnectionId};
-use tokio::{sync::mpsc::error::TrySendError, time::timeout};
+use tokio::time::timeout;
 
 use crate::{
     channel::{Channel, Class},
     counters::count,
     error::WireError,
-    event::{NetEvent, Refusal},
+    event::{DriverGone, NetEvent, Refusal},
     frame::{FRAME_HEADER_BYTES, decode_frame_header, encode_frame_header},
     hello::{MAX_HELLO_BYTES, decode_hello, encode_hello},
     shared::{End, Internal, Peer, Shared},
     standing::{Offence, Rated},
 };
 
-/// A hello, or its answer, must come within this.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// A frame that has begun must end within this, so that nobody pins buffers.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(60);
 /// Frames that share one write and flush.
@@ -53,7 +51,7 @@ async fn open(stream: &mut Stream, class: Class, peer: &Peer, shared: &Shared) -
         write_hello(stream, class, shared).await?;
         read_hello(stream).await
     };
-    let bytes = timeout(HELLO_TIMEOUT, exchange)
+    let bytes = timeout(shared.limits.hello_timeout, exchange)
         .await
         .map_err(|_| End::Closed("hello was not answered".into()))?
         .map_err(closed)?;
@@ -175,12 +173,12 @@ pub(crate) async fn read_stream(
 }
 
 async fn accept(stream: &mut Stream, class: Class, peer: &Peer, shared: &Shared) -> Result<(), End> {
-    let bytes = timeout(HELLO_TIMEOUT, read_hello(stream))
+    let bytes = timeout(shared.limits.hello_timeout, read_hello(stream))
         .await
         .map_err(|_| End::Closed("no hello came".into()))?
         .map_err(closed)?;
     greet(&bytes, class, peer, shared)?;
-    timeout(HELLO_TIMEOUT, write_hello(stream, class, shared))
+    timeout(shared.limits.hello_timeout, write_hello(stream, class, shared))
         .await
         .map_err(|_| End::Closed("the answer to a hello was not read".into()))?
         .map_err(closed)
@@ -195,7 +193,7 @@ async fn read_frames(stream: Stream, class: Class, peer: &Peer, shared: &Shared)
             Err(ReadError::Io(error)) => return closed(error),
             Err(ReadError::Wire(error)) => return malformed(peer, shared, &error),
         };
-        if let Err(end) = admit(channel, peer, shared).await {
+        if let Err(end) = admit(channel, bytes.len(), peer, shared).await {
             match end {
                 Some(end) => return end,
                 None => continue,
@@ -203,31 +201,25 @@ async fn read_frames(stream: Stream, class: Class, peer: &Peer, shared: &Shared)
         }
         shared.counters.channel(channel).received(bytes.len());
         let event = NetEvent::Message { from: peer.origin(), channel, bytes };
-        let sender = match class {
-            Class::Control => &shared.events.control,
-            Class::Bulk => &shared.events.bulk,
-        };
-        if let Err(error) = sender.try_send(event) {
-            let TrySendError::Full(event) = error else { return End::Closed("driver is gone".into()) };
-            count(&shared.counters.inbound_stalls);
-            if sender.send(event).await.is_err() {
-                return End::Closed("driver is gone".into());
-            }
+        match shared.events.message(class, event).await {
+            Ok(false) => {}
+            Ok(true) => count(&shared.counters.inbound_stalls),
+            Err(DriverGone) => return End::Closed("driver is gone".into()),
         }
     }
 }
 
 /// Whether a frame may go on: the rate, and who speaks. `Err(None)`: it is dropped and the stream goes on.
-async fn admit(channel: Channel, peer: &Peer, shared: &Shared) -> Result<(), Option<End>> {
+async fn admit(channel: Channel, size: usize, peer: &Peer, shared: &Shared) -> Result<(), Option<End>> {
     let blame = |offence| Err(shared.penalize(&peer.standing, offence, channel.name()).map(End::Refused));
     let rated = Rated::Direct(channel);
     if channel.class() == Class::Bulk {
         // Reading later slows the sender down; a batch that was sent is worth its bytes.
-        while !shared.standings.allow(&peer.standing, rated) {
+        while !shared.standings.allow(&peer.standing, rated, size) {
             count(&shared.counters.channel(channel).over_rate_in);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-    } else if !shared.standings.allow(&peer.standing, rated) {
+    } else if !shared.standings.allow(&peer.standing, rated, size) {
         count(&shared.counters.channel(channel).over_rate_in);
         return blame(Offence::RateExceeded);
     }

@@ -1,12 +1,17 @@
 //! What the network tells its driver.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use libp2p::{Multiaddr, PeerId};
 use squad_types::Address;
-use tokio::sync::mpsc;
+use tokio::sync::{
+    Semaphore,
+    mpsc::{self, error::TrySendError},
+};
 
 use crate::{
-    channel::{Channel, Topic},
+    channel::{Channel, Class, Topic},
     fetch::Responder,
 };
 
@@ -14,6 +19,10 @@ use crate::{
 const CONTROL_EVENTS: usize = 8192;
 /// Bulk events that may wait for the driver: 64 batches are at most 64 MiB.
 const BULK_EVENTS: usize = 64;
+/// Bytes of control events that may wait, in units of [`UNIT`]: a queue of the largest proposals would take gigabytes.
+const CONTROL_UNITS: usize = 64 * 1024;
+/// 1 KiB.
+const UNIT: usize = 1024;
 /// Control events handed out in a row while bulk waits, so that neither starves.
 const CONTROL_RUN: u32 = 64;
 
@@ -41,6 +50,9 @@ pub enum Refusal {
     /// Another peer is bound to its operator by the same or a newer binding.
     #[error("stale binding: another peer is bound to its operator by the same or a newer binding")]
     StaleBinding,
+    /// It is bound to this node's own operator.
+    #[error("it runs with this node's own operator key; stop one of the two at once, or the operator signs twice")]
+    OwnOperator,
     /// It misbehaved; the offence that crossed the line.
     #[error("banned for misbehaviour: {0}")]
     Banned(String),
@@ -120,11 +132,27 @@ pub enum NetEvent {
     },
 }
 
+impl NetEvent {
+    /// Bytes of its message.
+    pub(crate) fn payload(&self) -> usize {
+        match self {
+            Self::Message { bytes, .. } | Self::Gossip { bytes, .. } | Self::Request { bytes, .. } => bytes.len(),
+            _ => 0,
+        }
+    }
+
+    fn units(&self) -> u32 {
+        // No payload is near 4 TiB.
+        u32::try_from(self.payload() / UNIT + 1).unwrap_or(u32::MAX)
+    }
+}
+
 /// The driver's end of the events: control first, bulk in between.
 #[derive(Debug)]
 pub struct NetEvents {
     control: mpsc::Receiver<NetEvent>,
     bulk: mpsc::Receiver<NetEvent>,
+    budget: Arc<Semaphore>,
     run: u32,
 }
 
@@ -136,7 +164,7 @@ impl NetEvents {
         }
         tokio::select! {
             biased;
-            Some(event) = self.control.recv() => Some(event),
+            Some(event) = self.control.recv() => Some(self.taken(event)),
             Some(event) = self.bulk.recv() => Some(event),
             else => None,
         }
@@ -152,22 +180,157 @@ impl NetEvents {
         }
         if let Ok(event) = self.control.try_recv() {
             self.run += 1;
-            return Some(event);
+            return Some(self.taken(event));
         }
         self.run = 0;
         self.bulk.try_recv().ok()
+    }
+
+    fn taken(&self, event: NetEvent) -> NetEvent {
+        self.budget.add_permits(event.units() as usize);
+        event
+    }
+}
+
+/// The driver reads no more events.
+#[derive(Debug)]
+pub(crate) struct DriverGone;
+
+/// What became of an event.
+#[derive(Debug)]
+pub(crate) enum Tried {
+    /// The driver will read it.
+    Sent,
+    /// No room now.
+    Full(NetEvent),
+    /// The driver reads no more.
+    Gone,
+}
+
+/// The network's end of the control events, bounded by number and bytes.
+#[derive(Debug, Clone)]
+pub(crate) struct ControlSender {
+    events: mpsc::Sender<NetEvent>,
+    budget: Arc<Semaphore>,
+}
+
+impl ControlSender {
+    /// Hands an event over, or gives it back.
+    pub(crate) fn try_send(&self, event: NetEvent) -> Tried {
+        match self.budget.try_acquire_many(event.units()) {
+            Ok(room) => match self.events.try_send(event) {
+                Ok(()) => {
+                    // Given back when the driver takes the event.
+                    room.forget();
+                    Tried::Sent
+                }
+                Err(TrySendError::Full(event)) => Tried::Full(event),
+                Err(TrySendError::Closed(_)) => Tried::Gone,
+            },
+            Err(_) if self.events.is_closed() => Tried::Gone,
+            Err(_) => Tried::Full(event),
+        }
+    }
+
+    /// Waits for room.
+    pub(crate) async fn send(&self, event: NetEvent) -> Result<(), DriverGone> {
+        let room = tokio::select! {
+            room = self.budget.acquire_many(event.units()) => room.map_err(|_| DriverGone)?,
+            () = self.events.closed() => return Err(DriverGone),
+        };
+        self.events.send(event).await.map_err(|_| DriverGone)?;
+        room.forget();
+        Ok(())
+    }
+
+    /// Waits until an event of any size may be tried again.
+    pub(crate) async fn room(&self) -> Result<(), DriverGone> {
+        tokio::select! {
+            room = self.events.reserve() => room.map(drop).map_err(|_| DriverGone)?,
+            () = self.events.closed() => return Err(DriverGone),
+        }
+        // As much as the largest event takes.
+        let largest = u32::try_from(Topic::Headers.max_bytes() / UNIT + 2).unwrap_or(u32::MAX);
+        tokio::select! {
+            room = self.budget.acquire_many(largest) => room.map(drop).map_err(|_| DriverGone),
+            () = self.events.closed() => Err(DriverGone),
+        }
     }
 }
 
 /// The network's end of the events.
 #[derive(Debug, Clone)]
 pub(crate) struct EventSenders {
-    pub(crate) control: mpsc::Sender<NetEvent>,
+    pub(crate) control: ControlSender,
     pub(crate) bulk: mpsc::Sender<NetEvent>,
 }
 
+impl EventSenders {
+    /// Hands over a message, waiting for room: that slows its sender down. True: it had to wait.
+    pub(crate) async fn message(&self, class: Class, event: NetEvent) -> Result<bool, DriverGone> {
+        let tried = match class {
+            Class::Control => self.control.try_send(event),
+            Class::Bulk => match self.bulk.try_send(event) {
+                Ok(()) => Tried::Sent,
+                Err(TrySendError::Full(event)) => Tried::Full(event),
+                Err(TrySendError::Closed(_)) => Tried::Gone,
+            },
+        };
+        let event = match tried {
+            Tried::Sent => return Ok(false),
+            Tried::Gone => return Err(DriverGone),
+            Tried::Full(event) => event,
+        };
+        match class {
+            Class::Control => self.control.send(event).await?,
+            Class::Bulk => self.bulk.send(event).await.map_err(|_| DriverGone)?,
+        }
+        Ok(true)
+    }
+}
+
 pub(crate) fn event_channel() -> (EventSenders, NetEvents) {
-    let (control, control_events) = mpsc::channel(CONTROL_EVENTS);
-    let (bulk, bulk_events) = mpsc::channel(BULK_EVENTS);
-    (EventSenders { control, bulk }, NetEvents { control: control_events, bulk: bulk_events, run: 0 })
+    let (events, control) = mpsc::channel(CONTROL_EVENTS);
+    let (bulk_sender, bulk) = mpsc::channel(BULK_EVENTS);
+    let budget = Arc::new(Semaphore::new(CONTROL_UNITS));
+    let senders = EventSenders { control: ControlSender { events, budget: budget.clone() }, bulk: bulk_sender };
+    (senders, NetEvents { control, bulk, budget, run: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(class: Class, length: usize) -> NetEvent {
+        let channel = if class == Class::Bulk { Channel::Batch } else { Channel::Proposal };
+        let from = Origin { peer: PeerId::random(), operator: None };
+        NetEvent::Message { from, channel, bytes: vec![0; length].into() }
+    }
+
+    #[tokio::test]
+    async fn waiting_control_events_are_bounded_by_bytes() {
+        let (senders, mut events) = event_channel();
+        let mut queued = 0;
+        while let Tried::Sent = senders.control.try_send(message(Class::Control, 1024 * 1024)) {
+            queued += 1;
+        }
+        assert!((60..=64).contains(&queued), "{queued} MiB wait");
+        assert!(events.recv().await.is_some());
+        assert!(matches!(senders.control.try_send(message(Class::Control, 1024 * 1024)), Tried::Sent));
+        drop(events);
+        assert!(senders.control.send(message(Class::Control, 1)).await.is_err());
+        assert!(senders.control.room().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn neither_class_starves() {
+        let (senders, mut events) = event_channel();
+        for _ in 0..200 {
+            assert!(!senders.message(Class::Control, message(Class::Control, 1)).await.unwrap());
+        }
+        assert!(!senders.message(Class::Bulk, message(Class::Bulk, 1)).await.unwrap());
+        let position =
+            (0..201).position(|_| matches!(events.try_recv(), Some(NetEvent::Message { channel: Channel::Batch, .. })));
+        assert_eq!(position, Some(CONTROL_RUN as usize));
+    }
 }

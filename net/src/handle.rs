@@ -1,6 +1,6 @@
 //! The driver's handle: sends go straight to the queues of the streams; the rest are commands to the network task.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use libp2p::{Multiaddr, PeerId, request_response::ResponseChannel};
@@ -17,7 +17,7 @@ use crate::{
     event::{GossipId, Origin, Verdict},
     fetch::Response,
     lock,
-    shared::Shared,
+    shared::{Peer, Shared},
 };
 
 /// What the handle asks of the network task.
@@ -57,6 +57,23 @@ impl From<Origin> for Destination {
     fn from(origin: Origin) -> Self {
         Self::Peer(origin.peer)
     }
+}
+
+/// A connected peer, for status pages.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PeerInfo {
+    /// The peer.
+    pub peer: PeerId,
+    /// The operator it speaks for.
+    pub operator: Option<Address>,
+    /// Whether that is a member of the committee.
+    pub is_member: bool,
+    /// Where it is: dialled address, or where it dialled from.
+    pub address: Multiaddr,
+    /// The last ping.
+    pub round_trip: Option<Duration>,
+    /// Penalty points now.
+    pub penalty: f64,
 }
 
 /// Where a statement to the committee went.
@@ -100,9 +117,20 @@ impl NetworkHandle {
         self.shared.counters.snapshot()
     }
 
-    /// Connected peers with their operators.
-    pub fn peers(&self) -> Vec<Origin> {
-        self.shared.all_peers().iter().map(|peer| peer.origin()).collect()
+    /// Connected peers, those whose hello is still to come included.
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        let info = |peer: &Arc<Peer>| {
+            let Origin { peer: id, operator } = peer.origin();
+            PeerInfo {
+                peer: id,
+                operator,
+                is_member: peer.is_member(),
+                address: peer.address.clone(),
+                round_trip: *lock(&peer.round_trip),
+                penalty: self.penalty(&id),
+            }
+        };
+        self.shared.all_peers().iter().map(info).collect()
     }
 
     /// Penalty points of a peer now; at [`crate::Scoring::ban_at`] it is banned.

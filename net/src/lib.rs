@@ -50,7 +50,7 @@ pub use event::{GossipId, NetEvent, NetEvents, Origin, Refusal, Verdict};
 pub use exchange::{ExchangeEntry, MAX_EXCHANGE_ENTRIES, decode_exchange, encode_exchange};
 pub use fetch::Responder;
 pub use frame::{FRAME_HEADER_BYTES, decode_frame, decode_frame_header, encode_frame_header};
-pub use handle::{Destination, NetworkHandle, Sent};
+pub use handle::{Destination, NetworkHandle, PeerInfo, Sent};
 pub use hello::{Hello, MAX_HELLO_BYTES, decode_hello, encode_hello};
 pub use identity::Identity;
 pub use libp2p::{Multiaddr, PeerId};

@@ -29,10 +29,10 @@ use crate::{
     binding::{BindingCheck, Book, Entry, MAX_ADDRESSES, is_dialable},
     channel::Topic,
     config::{BackOff, NetConfig},
-    counters::Counters,
-    dial::Dialer,
+    counters::{Counters, count, count_many},
+    dial::{Dialer, Due, is_bootstrap},
     error::NetError,
-    event::{NetEvent, NetEvents, event_channel},
+    event::{DriverGone, NetEvent, NetEvents, Tried, event_channel},
     gossip::Gossip,
     handle::{Command, NetworkHandle},
     link::Link,
@@ -49,6 +49,8 @@ const COMMANDS: usize = 8192;
 const INTERNAL: usize = 1024;
 /// Events kept for a slow driver before the swarm is no longer polled.
 const MAX_WAITING_EVENTS: usize = 1024;
+/// Their bytes.
+const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
 /// How often dials, streams to reopen, verdicts and exchange are looked at.
 const TICK: Duration = Duration::from_millis(200);
 /// A listener must report its address within this.
@@ -72,6 +74,11 @@ impl Network {
     pub async fn start(config: NetConfig) -> Result<(NetworkHandle, NetEvents), NetError> {
         let check = BindingCheck { domain: config.domain, verifier: config.verifier.clone() };
         let own = own_entry(&config, &check)?;
+        if let Some(address) = config.bootstrap.iter().find(|address| !is_bootstrap(address)) {
+            return Err(NetError::Config(format!(
+                "bootstrap address {address} is no TCP address; write /ip4/HOST/tcp/PORT, /ip6/… or /dns4/…"
+            )));
+        }
         let standings = Arc::new(Standings::new(config.scoring.clone()));
         let mut swarm = build(&config, &standings)?;
         let listening = listen(&mut swarm, &config.listen).await?;
@@ -115,6 +122,7 @@ impl Network {
             asked: HashMap::new(),
             serving: HashMap::new(),
             events: listening.into_iter().map(|address| NetEvent::Listening { address }).collect(),
+            waiting_bytes: 0,
             tasks: JoinSet::new(),
             exchange_at: Instant::now(),
             in_committee: false,
@@ -188,6 +196,21 @@ fn probe(address: &Multiaddr) -> std::io::Result<()> {
     }
 }
 
+/// Looks a bootstrap name up with the system's resolver.
+async fn resolve(index: usize, host: String, port: u16, shared: Arc<Shared>) {
+    let addresses = match tokio::net::lookup_host((host.as_str(), port)).await {
+        Ok(found) => found
+            .take(MAX_ADDRESSES)
+            .map(|address| Multiaddr::from(address.ip()).with(Protocol::Tcp(address.port())))
+            .collect(),
+        Err(error) => {
+            tracing::warn!(host, %error, "bootstrap name does not resolve");
+            Vec::new()
+        }
+    };
+    let _ = shared.internal.send(Internal::Resolved { index, addresses }).await;
+}
+
 /// An error with its causes: the transport's own says little.
 fn reasons(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -218,6 +241,7 @@ pub(crate) struct NetworkTask {
     pub(crate) asked: HashMap<OutboundRequestId, Asked>,
     pub(crate) serving: HashMap<InboundRequestId, PeerId>,
     events: VecDeque<NetEvent>,
+    waiting_bytes: usize,
     pub(crate) tasks: JoinSet<()>,
     exchange_at: Instant,
     in_committee: bool,
@@ -244,17 +268,14 @@ impl NetworkTask {
                     None => self.close(None),
                 },
                 Some(word) = self.internal.recv() => self.on_internal(word),
-                event = self.swarm.select_next_some(), if self.events.len() < MAX_WAITING_EVENTS => {
+                event = self.swarm.select_next_some(), if self.takes_more() => {
                     self.on_swarm_event(event);
                 }
-                room = control.reserve(), if !self.events.is_empty() => {
-                    if let (Ok(room), Some(event)) = (room, self.events.pop_front()) {
-                        room.send(event);
-                    } else {
-                        // The driver is gone.
-                        self.close(None);
-                    }
-                }
+                room = control.room(), if !self.events.is_empty() => match room {
+                    // Handed out at the next turn.
+                    Ok(()) => {}
+                    Err(DriverGone) => self.close(None),
+                },
                 Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
                 _ = tick.tick() => self.on_tick(),
             }
@@ -264,16 +285,25 @@ impl NetworkTask {
 
     /// Moves events to the driver as long as it takes them.
     fn hand_out_events(&mut self) {
-        let control = &self.shared.events.control;
-        while !self.events.is_empty() {
-            let Ok(room) = control.try_reserve() else { return };
-            if let Some(event) = self.events.pop_front() {
-                room.send(event);
+        while let Some(event) = self.events.pop_front() {
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(event.payload());
+            match self.shared.events.control.try_send(event) {
+                Tried::Sent => {}
+                Tried::Full(event) => {
+                    self.waiting_bytes += event.payload();
+                    return self.events.push_front(event);
+                }
+                Tried::Gone => return self.close(None),
             }
         }
     }
 
+    fn takes_more(&self) -> bool {
+        self.events.len() < MAX_WAITING_EVENTS && self.waiting_bytes < MAX_WAITING_BYTES
+    }
+
     pub(crate) fn emit(&mut self, event: NetEvent) {
+        self.waiting_bytes += event.payload();
         self.events.push_back(event);
     }
 
@@ -302,7 +332,7 @@ impl NetworkTask {
             self.on_committee_changed();
         }
         let expired = self.gossip.expire(&mut self.swarm.behaviour_mut().gossip);
-        crate::counters::count_many(&self.shared.counters.gossip_expired, expired);
+        count_many(&self.shared.counters.gossip_expired, expired);
         self.dial();
         let peers: Vec<PeerId> = self.links.keys().copied().collect();
         for peer in &peers {
@@ -340,7 +370,7 @@ impl NetworkTask {
         self.dial();
     }
 
-    fn dial(&mut self) {
+    pub(crate) fn dial(&mut self) {
         if self.closing.is_some() {
             return;
         }
@@ -354,8 +384,15 @@ impl NetworkTask {
         let standings = &self.shared.standings;
         let links = &self.links;
         let due = self.dialer.due(|peer| links.contains_key(peer), |peer| standings.is_banned(peer), wanted);
-        for dial in due {
-            crate::counters::count(&self.shared.counters.dials);
+        for due in due {
+            let dial = match due {
+                Due::Dial(dial) => dial,
+                Due::Resolve { index, host, port } => {
+                    self.tasks.spawn(resolve(index, host, port, self.shared.clone()));
+                    continue;
+                }
+            };
+            count(&self.shared.counters.dials);
             let connection = dial.connection_id();
             if let Err(error) = self.swarm.dial(dial) {
                 self.dialer.failed(connection, &error);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use libp2p::{
-    PeerId, identify, ping,
+    Multiaddr, PeerId, identify, ping,
     swarm::{ConnectionId, ListenError, SwarmEvent},
 };
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use crate::{
     direct::{read_stream, write_stream},
     event::{NetEvent, Refusal},
     link::{Connection, Link},
+    lock,
     network::NetworkTask,
     shared::{End, Internal},
     standing::{Offence, Rated},
@@ -37,16 +38,13 @@ impl NetworkTask {
             SwarmEvent::Behaviour(BehaviourEvent::Gossip(event)) => self.on_gossip(event),
             SwarmEvent::Behaviour(BehaviourEvent::Fetch(event)) => self.on_fetch(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.on_identify(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => {
-                if let Err(ping::Failure::Timeout | ping::Failure::Other { .. }) = event.result {
-                    self.swarm.close_connection(event.connection);
-                }
-            }
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 count(&self.shared.counters.connections);
                 let since = Instant::now();
                 let dialed = endpoint.is_dialer();
-                self.on_connected(peer_id, Connection { id: connection_id, dialed, since });
+                let connection = Connection { id: connection_id, dialed, since };
+                self.on_connected(peer_id, connection, endpoint.get_remote_address().clone());
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
                 count(&self.shared.counters.disconnections);
@@ -72,14 +70,14 @@ impl NetworkTask {
         }
     }
 
-    fn on_connected(&mut self, id: PeerId, connection: Connection) {
+    fn on_connected(&mut self, id: PeerId, connection: Connection, address: Multiaddr) {
         self.dialer.established(connection.id, id);
         if let Some(link) = self.links.get_mut(&id) {
             if let Some(loser) = link.add(&self.shared.local, connection) {
                 self.swarm.close_connection(loser);
             }
         } else {
-            let peer = self.shared.add_peer(id);
+            let peer = self.shared.add_peer(id, address);
             self.links.insert(id, Link::new(peer, connection));
         }
         self.open_streams(&id);
@@ -122,7 +120,7 @@ impl NetworkTask {
             // The connection lost against another meanwhile.
             StreamOutcome::Outbound(..) => {}
             StreamOutcome::Inbound(class, stream) => {
-                if !self.shared.standings.allow(&link.peer.standing, Rated::StreamOpened) {
+                if !self.shared.standings.allow(&link.peer.standing, Rated::StreamOpened, 0) {
                     self.blame(&id, Offence::Greedy, "streams opened too often");
                     return;
                 }
@@ -176,7 +174,25 @@ impl NetworkTask {
                 }
             }
             Internal::BookChanged => self.on_book_changed(),
+            Internal::Resolved { index, addresses } => {
+                self.dialer.resolved(index, addresses);
+                self.dial();
+            }
             Internal::Misbehaved { peer, offence, detail } => self.blame(&peer, offence, &detail),
+        }
+    }
+
+    fn on_ping(&mut self, event: ping::Event) {
+        match event.result {
+            Ok(round_trip) => {
+                if let Some(link) = self.links.get(&event.peer) {
+                    *lock(&link.peer.round_trip) = Some(round_trip);
+                }
+            }
+            Err(ping::Failure::Timeout | ping::Failure::Other { .. }) => {
+                self.swarm.close_connection(event.connection);
+            }
+            Err(ping::Failure::Unsupported) => {}
         }
     }
 
@@ -200,7 +216,7 @@ impl NetworkTask {
     pub(crate) fn refuse(&mut self, id: &PeerId, reason: Refusal) {
         match reason {
             // Its back-off is enough: it may be bound anew soon.
-            Refusal::StaleBinding => {}
+            Refusal::StaleBinding | Refusal::OwnOperator => {}
             Refusal::ForeignNetwork { .. } => self.shared.standings.ban(id, FOREIGN_BAN),
             _ => self.shared.standings.ban(id, self.ban),
         }

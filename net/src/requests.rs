@@ -86,7 +86,7 @@ impl NetworkTask {
     fn admit_gossip(&mut self, relay: &PeerId, message: &gossipsub::Message) -> Option<(Topic, Option<Channel>)> {
         let topic = self.gossip.topic(&message.topic)?;
         let standing = self.shared.standings.of(relay);
-        if !self.shared.standings.allow(&standing, Rated::Gossip) {
+        if !self.shared.standings.allow(&standing, Rated::Gossip, message.data.len()) {
             count(&self.shared.counters.topic(topic).over_rate_in);
             self.blame(relay, Offence::RateExceeded, "gossip");
             return None;
@@ -161,13 +161,13 @@ impl NetworkTask {
                 message: Message::Request { request_id, request, channel },
                 ..
             } => {
-                self.serving.insert(request_id, peer);
                 if let Some(response) = self.refuse_request(&peer, &request) {
                     let _ = self.swarm.behaviour_mut().fetch.send_response(channel, response);
                     return;
                 }
                 let Request::Fetch(bytes) = request else { return };
                 let Some(commands) = self.responders.upgrade() else { return };
+                self.serving.insert(request_id, peer);
                 count(&self.shared.counters.requests_in);
                 let responder = Responder::new(channel, commands, self.shared.limits.response_bytes);
                 let from = self.shared.origin(&peer);
@@ -210,11 +210,15 @@ impl NetworkTask {
     /// The answer to a request that the driver need not see.
     fn refuse_request(&mut self, peer: &PeerId, request: &Request) -> Option<Response> {
         let standing = self.shared.standings.of(peer);
-        let at_once = self.serving.values().filter(|served| *served == peer).count();
-        let over = at_once > self.shared.limits.requests_per_peer;
-        if over || !self.shared.standings.allow(&standing, Rated::Request) {
+        if !self.shared.standings.allow(&standing, Rated::Request, 0) {
             count(&self.shared.counters.requests_refused);
-            self.blame(peer, Offence::Greedy, "requests");
+            self.blame(peer, Offence::RateExceeded, "requests");
+            return Some(Response::Busy);
+        }
+        // Too many at once is no offence: what the peer sent before it was told to wait is still on its way.
+        let at_once = self.serving.values().filter(|served| *served == peer).count();
+        if *request != Request::Exchange && at_once >= self.shared.limits.requests_per_peer {
+            count(&self.shared.counters.requests_refused);
             return Some(Response::Busy);
         }
         (*request == Request::Exchange).then(|| Response::Found(self.exchange_answer(peer).into()))

@@ -31,6 +31,9 @@ use crate::{
 pub(crate) struct Peer {
     pub(crate) id: PeerId,
     pub(crate) standing: Arc<Mutex<Standing>>,
+    /// Where it is, as its first connection says.
+    pub(crate) address: Multiaddr,
+    pub(crate) round_trip: Mutex<Option<Duration>>,
     pub(crate) outboxes: [Outbox; 2],
     operator: Mutex<Option<Address>>,
     member: AtomicBool,
@@ -68,6 +71,8 @@ pub(crate) enum Internal {
     Ended { peer: PeerId, connection: ConnectionId, class: Class, outbound: bool, end: End },
     /// The book of bindings changed.
     BookChanged,
+    /// A bootstrap name was looked up.
+    Resolved { index: usize, addresses: Vec<Multiaddr> },
     /// A check made elsewhere failed.
     Misbehaved { peer: PeerId, offence: Offence, detail: String },
 }
@@ -113,7 +118,7 @@ impl Shared {
         Origin { peer: *id, operator }
     }
 
-    pub(crate) fn add_peer(&self, id: PeerId) -> Arc<Peer> {
+    pub(crate) fn add_peer(&self, id: PeerId, address: Multiaddr) -> Arc<Peer> {
         let (operator, member) = {
             let book = lock(&self.book);
             (book.operator_of(&id), book.is_member(&id))
@@ -122,6 +127,8 @@ impl Shared {
         let peer = Arc::new(Peer {
             id,
             standing: self.standings.of(&id),
+            address,
+            round_trip: Mutex::default(),
             outboxes: Class::ALL.map(|class| Outbox::new(class, limits[class.index()])),
             // A former binding holds: the connection proves the peer id.
             operator: Mutex::new(operator),
@@ -165,6 +172,9 @@ impl Shared {
         let entry = check_hello(hello, &peer.id, &self.book, &self.check)
             .map_err(|error| Refusal::Forged(error.to_string()))?;
         let Some(entry) = entry else { return Ok(()) };
+        if Some(entry.binding.operator) == self.operator {
+            return Err(Refusal::OwnOperator);
+        }
         let mut book = lock(&self.book);
         if let Learned::Stale = book.learn(entry) {
             return Err(Refusal::StaleBinding);

@@ -32,7 +32,7 @@ pub enum Offence {
     NotMember,
     /// More messages than its rate.
     RateExceeded,
-    /// More requests at once than allowed, or streams opened again and again.
+    /// Streams opened again and again.
     Greedy,
 }
 
@@ -70,6 +70,15 @@ impl Rated {
             Self::StreamOpened => Channel::ALL.len() + 2,
         }
     }
+
+    fn tokens(self, size: usize) -> f64 {
+        let part = match self {
+            Self::Direct(Channel::Batch) | Self::Request | Self::StreamOpened => return 1.0,
+            Self::Direct(_) => 16 * 1024,
+            Self::Gossip => 4 * 1024,
+        };
+        1.0 + (size / part) as f64
+    }
 }
 
 #[derive(Debug)]
@@ -84,14 +93,15 @@ impl Bucket {
         Self { rate, tokens: rate.burst, at: now }
     }
 
-    fn take(&mut self, now: Instant) -> bool {
+    fn take(&mut self, now: Instant, tokens: f64) -> bool {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.tokens = (self.tokens + passed * self.rate.per_second).min(self.rate.burst);
         self.at = now;
-        if self.tokens < 1.0 {
+        // A message dearer than the burst passes when the bucket is full.
+        if self.tokens < tokens.min(self.rate.burst) {
             return false;
         }
-        self.tokens -= 1.0;
+        self.tokens -= tokens;
         true
     }
 }
@@ -174,9 +184,9 @@ impl Standings {
         }
     }
 
-    /// Takes a token. False: the message is over the rate.
-    pub(crate) fn allow(&self, standing: &Mutex<Standing>, rated: Rated) -> bool {
-        lock(standing).buckets[rated.index()].take(Instant::now())
+    /// Takes the tokens of a message of `size` bytes. False: it is over the rate.
+    pub(crate) fn allow(&self, standing: &Mutex<Standing>, rated: Rated, size: usize) -> bool {
+        lock(standing).buckets[rated.index()].take(Instant::now(), rated.tokens(size))
     }
 
     /// Adds penalty points; true when that bans the peer now.
@@ -240,7 +250,7 @@ mod tests {
         let standings = Standings::new(scoring);
         let standing = standings.of(&PeerId::random());
         let allowed =
-            |count: usize| (0..count).filter(|_| standings.allow(&standing, Rated::Direct(Channel::ALL[0]))).count();
+            |count: usize| (0..count).filter(|_| standings.allow(&standing, Rated::Direct(Channel::ALL[0]), 1)).count();
         assert_eq!(allowed(20), 5);
         tokio::time::advance(Duration::from_millis(200)).await;
         assert_eq!(allowed(20), 2);

@@ -163,7 +163,7 @@ async fn a_foreign_network_is_refused_and_said_so() {
     let mut foreign = Node::start(config, &[&home]).await;
     assert!(matches!(refusal(&mut home, foreign.peer()).await, Refusal::ForeignNetwork { .. }));
     assert!(matches!(refusal(&mut foreign, home.peer()).await, Refusal::ForeignNetwork { .. }));
-    assert!(home.handle.peers().iter().all(|peer| peer.operator.is_none()));
+    assert!(home.handle.peers().iter().all(|peer| !peer.is_member));
 }
 
 #[tokio::test]
@@ -222,4 +222,82 @@ async fn a_flood_hits_the_rate_limit_and_then_a_ban_that_expires() {
     assert!(node.handle.counters().channels[0].over_rate_in >= 90);
     // It is dialled and taken again when the ban is over.
     node.until_connected(flooder.peer()).await;
+}
+
+#[tokio::test]
+async fn a_second_node_with_the_own_operator_key_is_refused_and_said_so() {
+    let mut first = Node::start(member(1), &[]).await;
+    let mut config = follower(5);
+    config.binding = Some(bind(&config.identity, &config.domain, &signer(1), Timestamp(9), &[]));
+    let mut second = Node::start(config, &[&first]).await;
+    assert_eq!(refusal(&mut first, second.peer()).await, Refusal::OwnOperator);
+    assert_eq!(refusal(&mut second, first.peer()).await, Refusal::OwnOperator);
+}
+
+#[tokio::test]
+async fn a_peer_that_answers_no_hello_is_given_up() {
+    let mut config = member(1);
+    config.limits.hello_timeout = Duration::from_millis(30);
+    let node = Node::start(config, &[]).await;
+    // It accepts the node's streams and says nothing on them.
+    let rogue = Rogue::connect(&follower(66), &node).await;
+    rogue.until_closed().await;
+    assert!(node.handle.counters().streams_failed >= 5);
+    assert_eq!(node.handle.counters().streams_opened, 0);
+}
+
+#[tokio::test]
+async fn connections_from_one_address_are_bounded() {
+    let mut config = follower(1);
+    config.limits.exempt_loopback = false;
+    config.limits.connections_per_ip = 2;
+    let mut node = Node::start(config, &[]).await;
+    let mut guests = Vec::new();
+    for number in 2..4 {
+        let guest = Node::start(follower(number), &[&node]).await;
+        node.until_connected(guest.peer()).await;
+        guests.push(guest);
+    }
+    let third = Node::start(follower(9), &[&node]).await;
+    while node.handle.counters().connections_denied == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(third.handle.peers().is_empty());
+    assert_eq!(node.handle.peers().len(), 2);
+    // A place that gets free is taken by the one that kept trying.
+    guests.remove(0).handle.shutdown().await;
+    node.until_connected(third.peer()).await;
+}
+
+#[tokio::test]
+async fn a_driver_that_reads_nothing_slows_only_its_own_senders() {
+    let mut nodes = committee(3).await;
+    let batch = Bytes::from(vec![1; 512 * 1024]);
+    // Node 2 reads nothing: its events, its sockets and then the queue to it fill up.
+    let mut queued = 0usize;
+    loop {
+        match nodes[0].handle.send(operator(2), Channel::Batch, batch.clone()) {
+            Ok(()) => queued += 1,
+            Err(error) => {
+                assert_eq!(error, crate::SendError::QueueFull);
+                // Full for good once the writer waits for the peer.
+                let sent = nodes[0].handle.counters().channels[Channel::Batch.index()].messages_out;
+                nodes[0].handle.send(operator(3), Channel::Batch, batch.clone()).unwrap();
+                assert_eq!(nodes[2].message().await.2.len(), batch.len());
+                let later = nodes[0].handle.counters().channels[Channel::Batch.index()].messages_out;
+                if later == sent + 1 && queued > 64 {
+                    break;
+                }
+            }
+        }
+    }
+    nodes[0].handle.send(operator(2), Channel::Vote, Bytes::from_static(b"vote")).unwrap();
+    let (mut batches, mut vote_after) = (0, None);
+    while batches < queued {
+        match nodes[1].message().await.1 {
+            Channel::Vote => vote_after = Some(batches),
+            _ => batches += 1,
+        }
+    }
+    assert!(vote_after.is_some_and(|after| after < queued), "a vote overtakes batches: {vote_after:?} of {queued}");
 }

@@ -103,3 +103,18 @@ async fn an_operator_that_binds_a_new_identity_takes_its_place() {
         assert_eq!(first.message().await.2, "new");
     }
 }
+
+#[tokio::test]
+async fn a_bootstrap_name_is_resolved_and_a_useless_address_refused() {
+    let first = Node::start(member(1), &[]).await;
+    let Some(libp2p::multiaddr::Protocol::Tcp(port)) = first.address().iter().nth(1) else { panic!("no port") };
+    let mut config = member(2);
+    config.bootstrap = vec![format!("/dns4/localhost/tcp/{port}").parse().unwrap()];
+    let mut second = Node::start(config, &[]).await;
+    second.until_connected(first.peer()).await;
+
+    let mut config = member(3);
+    config.bootstrap = vec!["/ip4/10.0.0.1/udp/1".parse().unwrap()];
+    let error = Network::start(config).await.unwrap_err();
+    assert!(error.to_string().contains("/ip4/10.0.0.1/udp/1"), "{error}");
+}
