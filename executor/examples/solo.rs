@@ -4,7 +4,7 @@
 
 use alloy_primitives::{Address, B256, keccak256};
 use squad_executor::{
-    ChannelForwarder, ChannelSource, Error, ExecutorConfig, Genesis, OrderedBlock, RpcLimits, run_with,
+    ChannelForwarder, ChannelSource, Error, Genesis, OrderedBlock, RollupConfig, RpcLimits, run_with,
 };
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -16,7 +16,7 @@ const PERIOD: Duration = Duration::from_millis(200);
 async fn main() -> Result<(), Error> {
     let port = std::env::args().nth(1).and_then(|port| port.parse().ok()).unwrap_or(8545);
     let dir = std::env::temp_dir().join(format!("squad-solo-{}", std::process::id()));
-    let config = ExecutorConfig {
+    let config = RollupConfig {
         dir: dir.clone(),
         genesis: Genesis::devnet(),
         rpc: ([127, 0, 0, 1], port).into(),

@@ -4,19 +4,23 @@ use crate::{
     Error, Genesis, Result,
     chain::Chain,
     follow::follow,
+    grpc::GrpcOperators,
+    operators::OperatorSource,
     pending::Pending,
     rpc::{RpcContext, RpcLimits, serve},
     source::{BlockSource, Forwarder},
     status::Status,
     store::OrderedTip,
+    verify::BlockVerifier,
 };
+use squad_types::{NamespaceId, NamespaceKind};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info};
 
-/// What an executor needs besides its source of blocks.
+/// A rollup of its own: what it needs besides a source of blocks and somewhere to send transactions.
 #[derive(Debug, Clone)]
-pub struct ExecutorConfig {
+pub struct RollupConfig {
     /// Where its database lies.
     pub dir: PathBuf,
     /// The rollup's genesis.
@@ -25,6 +29,71 @@ pub struct ExecutorConfig {
     pub rpc: SocketAddr,
     /// RPC limits.
     pub limits: RpcLimits,
+}
+
+/// An executor of one namespace of a network.
+#[derive(Debug, Clone)]
+pub struct ExecutorConfig {
+    /// The rollup.
+    pub rollup: RollupConfig,
+    /// The network's genesis: the first committee to trust.
+    pub network: squad_types::Genesis,
+    /// The namespace to follow. It must be an EVM one with the rollup's chain id.
+    pub namespace: NamespaceId,
+    /// gRPC addresses of operators (`http://host:port`), the preferred one first. None is trusted.
+    pub operators: Vec<String>,
+}
+
+impl ExecutorConfig {
+    fn check(&self) -> Result<()> {
+        let fail = |text: String| Err(Error::Config(text));
+        let Some(namespace) = self.network.namespaces.iter().find(|spec| spec.id == self.namespace) else {
+            return fail(format!("the network '{}' has no namespace {}", self.network.name, self.namespace));
+        };
+        let ours = self.rollup.genesis.chain_id;
+        match namespace.kind {
+            NamespaceKind::Evm { chain_id } if chain_id == ours => Ok(()),
+            NamespaceKind::Evm { chain_id } => fail(format!(
+                "namespace '{}' has chain id {chain_id}, the rollup's genesis has {ours}; make them equal",
+                namespace.name
+            )),
+            NamespaceKind::Opaque => fail(format!("namespace '{}' is opaque, not an EVM one", namespace.name)),
+        }
+    }
+
+    /// What the database is bound to besides the rollup's genesis.
+    fn binding(&self) -> Vec<u8> {
+        let mut binding = self.network.network_id().0.to_vec();
+        binding.extend(self.namespace.0.to_be_bytes());
+        binding
+    }
+}
+
+/// Follows a namespace of a network until `shutdown` becomes true, and serves wallets.
+///
+/// The address of the RPC server is sent to `listening` once wallets can connect. Operators that cannot be reached are
+/// tried again for ever.
+///
+/// # Errors
+/// As [`run_with`], and [`Error::Config`].
+pub async fn run(
+    config: ExecutorConfig,
+    listening: Option<oneshot::Sender<SocketAddr>>,
+    shutdown: watch::Receiver<bool>,
+) -> Result<()> {
+    config.check()?;
+    let binding = config.binding();
+    let ExecutorConfig { rollup, network, namespace, operators } = config;
+    let operators = GrpcOperators::new(&operators, namespace)?;
+    let forwarder = operators.forwarder();
+    let open = async |tip: OrderedTip| {
+        let verifier = match tip.height {
+            0 => BlockVerifier::from_genesis(&network, namespace)?,
+            _ => BlockVerifier::resume(&network, namespace, tip.checkpoint.0)?,
+        };
+        Ok(OperatorSource::new(operators, verifier))
+    };
+    run_with(rollup, &binding, open, forwarder, listening, shutdown).await
 }
 
 /// Runs an executor over `source` and `forwarder` until `shutdown` becomes true.
@@ -36,14 +105,14 @@ pub struct ExecutorConfig {
 /// Whatever stops the rollup; the caller should end its process with a non-zero status. Nothing of a
 /// block that failed verification is executed.
 pub async fn run_with<S: BlockSource, F: Forwarder>(
-    config: ExecutorConfig,
+    config: RollupConfig,
     binding: &[u8],
     open: impl AsyncFnOnce(OrderedTip) -> Result<S>,
     forwarder: F,
     listening: Option<oneshot::Sender<SocketAddr>>,
     shutdown: watch::Receiver<bool>,
 ) -> Result<()> {
-    let ExecutorConfig { dir, genesis, rpc, limits } = config;
+    let RollupConfig { dir, genesis, rpc, limits } = config;
     let binding = binding.to_vec();
     let opened = tokio::task::spawn_blocking(move || Chain::open(&dir, genesis, &binding));
     let chain = opened.await.map_err(|error| Error::Worker(error.to_string()))??;

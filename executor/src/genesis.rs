@@ -171,7 +171,12 @@ impl Genesis {
     /// The development rollup: [`DEV_CHAIN_ID`], ten well-known accounts with 10,000 ether each,
     /// base fees to [`DEV_FEE_VAULT`].
     pub fn devnet() -> Self {
-        let mut genesis = Self::new(DEV_CHAIN_ID);
+        Self::devnet_for(DEV_CHAIN_ID)
+    }
+
+    /// The development rollup under another chain id.
+    pub fn devnet_for(chain_id: u64) -> Self {
+        let mut genesis = Self::new(chain_id);
         genesis.base_fee_vault = Some(DEV_FEE_VAULT);
         let balance = U256::from(10_000u64) * U256::from(10u64).pow(U256::from(18u64));
         for account in dev_accounts() {

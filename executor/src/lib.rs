@@ -8,6 +8,7 @@ mod error;
 mod evm;
 mod follow;
 mod genesis;
+mod grpc;
 mod operators;
 mod pending;
 mod rpc;
@@ -19,13 +20,14 @@ mod transaction;
 mod verify;
 
 pub use chain::{Applied, Chain, ChainReader, Head};
-pub use config::{ExecutorConfig, run_with};
+pub use config::{ExecutorConfig, RollupConfig, run, run_with};
 pub use devnet::{DevAccount, TRANSFER_GAS, dev_accounts};
 pub use error::{Error, Result};
 pub use evm::*;
 pub use follow::follow;
 pub use genesis::*;
-pub use operators::{Feed, OperatorSource, Operators};
+pub use grpc::{GrpcFeed, GrpcForwarder, GrpcOperators};
+pub use operators::{Feed, FeedError, OperatorSource, Operators};
 pub use pending::{MAX_PENDING, Pending};
 pub use rpc::{
     INTERNAL, INVALID_PARAMS, MAX_TRANSACTION_BYTES, REVERTED, RpcContext, RpcLimits, RpcServer, SERVER_ERROR, serve,

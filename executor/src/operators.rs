@@ -14,13 +14,25 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// Longest silence of an operator before another one is asked: a network makes a block a second even when idle.
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// Why an operator's stream gives no block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeedError {
+    /// It cannot be reached, or it ended the stream.
+    Gone(String),
+    /// What it sent is no block.
+    Malformed(String),
+}
+
 /// One operator's stream of a namespace's blocks, unverified.
 pub trait Feed: Send + 'static {
     /// The next block. Cancelling must not lose one.
     ///
     /// # Errors
-    /// Why the stream ended; another operator is tried.
-    fn next(&mut self) -> impl Future<Output = Result<NamespaceBlock, String>> + Send;
+    /// Why there is none; another operator is tried.
+    fn next(&mut self) -> impl Future<Output = Result<NamespaceBlock, FeedError>> + Send;
 
     /// Highest ordered height that this operator claims; 0 if unknown.
     fn highest_known(&self) -> u64 {
@@ -90,7 +102,15 @@ impl<O: Operators> OperatorSource<O> {
                 empty.insert(opened.map_err(Failure::Gone)?)
             }
         };
-        let block = feed.next().await.map_err(Failure::Gone)?;
+        let block = match tokio::time::timeout(SILENCE, feed.next()).await {
+            Ok(Ok(block)) => block,
+            Ok(Err(FeedError::Gone(reason))) => return Err(Failure::Gone(reason)),
+            Ok(Err(FeedError::Malformed(detail))) => {
+                let (height, part) = (self.verifier.next_height(), "encoding".to_owned());
+                return Err(Failure::Bad(Error::Forged { height, part, detail }));
+            }
+            Err(_) => return Err(Failure::Gone(format!("no block for {} s", SILENCE.as_secs()))),
+        };
         let claimed = feed.highest_known();
         let block = self.verifier.verify(block).map_err(Failure::Bad)?;
         self.highest = claimed.max(block.height);

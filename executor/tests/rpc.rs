@@ -4,16 +4,14 @@
 mod common;
 
 use alloy_primitives::{Address, Bytes, TxKind, U256, keccak256};
-use common::{LOGGER, Ordered, REVERTER, STORER, deploy_code};
+use common::{LOGGER, Ordered, REVERTER, STORER, deploy_code, wallet};
 use serde_json::{Value, json};
 use squad_executor::{
-    ChannelForwarder, ChannelSource, Error, ExecutorConfig, Genesis, OrderedBlock, RpcLimits, TRANSFER_GAS,
-    dev_accounts, run_with,
+    ChannelForwarder, ChannelSource, Error, Genesis, OrderedBlock, RollupConfig, RpcLimits, TRANSFER_GAS, dev_accounts,
+    run_with,
 };
 use std::net::SocketAddr;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
@@ -31,7 +29,7 @@ struct Rollup {
 impl Rollup {
     async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let config = ExecutorConfig {
+        let config = RollupConfig {
             dir: dir.path().into(),
             genesis: Genesis::devnet(),
             rpc: ([127, 0, 0, 1], 0).into(),
@@ -53,36 +51,20 @@ impl Rollup {
     async fn order(&mut self, raws: Vec<Bytes>) -> OrderedBlock {
         let block = self.ordered.block(raws);
         self.blocks.send(block.clone()).await.unwrap();
-        while self.result("squad_status", json!([])).await["orderedHeight"] != block.height {
-            tokio::task::yield_now().await;
-        }
+        wallet::executed(self.address, block.height).await;
         block
     }
 
     async fn raw(&self, body: &str) -> (u16, Value) {
-        let mut socket = TcpStream::connect(self.address).await.unwrap();
-        let request = format!(
-            "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        socket.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        socket.read_to_end(&mut answer).await.unwrap();
-        let text = String::from_utf8(answer).unwrap();
-        let status = text.split(' ').nth(1).unwrap().parse().unwrap();
-        let body = text.split_once("\r\n\r\n").unwrap().1;
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+        wallet::post(self.address, body).await
     }
 
     async fn request(&self, method: &str, params: Value) -> Value {
-        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        self.raw(&body.to_string()).await.1
+        wallet::request(self.address, method, params).await
     }
 
     async fn result(&self, method: &str, params: Value) -> Value {
-        let answer = self.request(method, params).await;
-        assert!(answer.get("error").is_none(), "{method}: {answer}");
-        answer["result"].clone()
+        wallet::result(self.address, method, params).await
     }
 
     async fn error(&self, method: &str, params: Value) -> (i64, String) {

@@ -7,7 +7,7 @@ use alloy_primitives::{Address, U256};
 use bytes::Bytes;
 use common::network::{NAMESPACE, Network};
 use squad_executor::{
-    BlockSource, BlockVerifier, Chain, Error, Feed, Genesis, OperatorSource, Operators, dev_accounts,
+    BlockSource, BlockVerifier, Chain, Error, Feed, FeedError, Genesis, OperatorSource, Operators, dev_accounts,
 };
 use squad_types::{
     Bitmap, CommitCertificate, Digest, Height, MerkleRoot, NamespaceBlock, NamespaceId, NamespaceProof, NetworkId,
@@ -114,8 +114,8 @@ struct Served {
 struct ServedFeed(std::vec::IntoIter<NamespaceBlock>);
 
 impl Feed for ServedFeed {
-    async fn next(&mut self) -> Result<NamespaceBlock, String> {
-        self.0.next().ok_or_else(|| "the stream ended".to_owned())
+    async fn next(&mut self) -> Result<NamespaceBlock, FeedError> {
+        self.0.next().ok_or_else(|| FeedError::Gone("the stream ended".to_owned()))
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod network;
+pub(crate) mod wallet;
 
 use alloy_primitives::{Address, B256, Bytes, keccak256};
 use squad_executor::OrderedBlock;

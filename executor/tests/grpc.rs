@@ -1,0 +1,231 @@
+//! The whole executor against operators on real sockets.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use alloy_primitives::{Address, U256, keccak256};
+use bytes::Bytes;
+use common::{
+    network::{NAMESPACE, Network},
+    wallet,
+};
+use serde_json::json;
+use squad_client::proto::{
+    Accepted, BlockMessage, BlockRequest, CommitteeReply, CommitteeRequest, ConfirmationReply, ConfirmationRequest,
+    GenesisReply, GenesisRequest, HeaderReply, HeaderRequest, Rejected, StatusReply, StatusRequest, SubmitAnswer,
+    SubmitReply, SubmitRequest, SubscribeRequest, Tier,
+    squad_server::{Squad, SquadServer},
+    submit_answer::Outcome,
+};
+use squad_executor::{Error, ExecutorConfig, Genesis, RollupConfig, RpcLimits, dev_accounts, run};
+use squad_types::{Encode, NamespaceBlock, NamespaceId};
+use std::{net::SocketAddr, pin::Pin, sync::Arc};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming};
+
+type Blocks = watch::Receiver<Vec<NamespaceBlock>>;
+type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// An operator that serves the blocks it is given and takes every transaction but those it is told to refuse.
+struct Operator {
+    blocks: Blocks,
+    submitted: mpsc::Sender<Bytes>,
+    refuses: bool,
+}
+
+#[tonic::async_trait]
+impl Squad for Operator {
+    type SubscribeBlocksStream = Boxed<BlockMessage>;
+    type SubmitTransactionsStream = Boxed<SubmitReply>;
+
+    async fn subscribe_blocks(
+        &self,
+        request: Request<SubscribeRequest>,
+    ) -> Result<Response<Boxed<BlockMessage>>, Status> {
+        let (sender, receiver) = mpsc::channel(4);
+        let (mut blocks, mut next) = (self.blocks.clone(), request.get_ref().from_height as usize);
+        tokio::spawn(async move {
+            loop {
+                let ready = blocks.wait_for(|blocks| blocks.len() >= next).await.map(|blocks| blocks.clone());
+                let Ok(ready) = ready else { return };
+                let (block, height) = (ready[next - 1].to_bytes(), next as u64);
+                let message = BlockMessage { block, height, tip_height: ready.len() as u64 };
+                if sender.send(Ok(message)).await.is_err() {
+                    return;
+                }
+                next += 1;
+            }
+        });
+        Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver))))
+    }
+
+    async fn submit_transactions(
+        &self,
+        request: Request<Streaming<SubmitRequest>>,
+    ) -> Result<Response<Boxed<SubmitReply>>, Status> {
+        let (submitted, refuses) = (self.submitted.clone(), self.refuses);
+        let answers = request.into_inner().then(move |request| {
+            let submitted = submitted.clone();
+            async move {
+                let request = request?;
+                let outcome = if refuses {
+                    let reason = "the lane is full".to_owned();
+                    Outcome::Rejected(Rejected { code: "busy".into(), reason, retry_after_ms: 50, r#final: false })
+                } else {
+                    submitted.send(request.data).await.unwrap();
+                    Outcome::Accepted(Accepted { tier: Tier::Batched.into(), ..Accepted::default() })
+                };
+                Ok(SubmitReply { answers: vec![SubmitAnswer { id: request.id, outcome: Some(outcome) }] })
+            }
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn get_status(&self, _: Request<StatusRequest>) -> Result<Response<StatusReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn get_genesis(&self, _: Request<GenesisRequest>) -> Result<Response<GenesisReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn get_committee(&self, _: Request<CommitteeRequest>) -> Result<Response<CommitteeReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn get_confirmation(&self, _: Request<ConfirmationRequest>) -> Result<Response<ConfirmationReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn get_header(&self, _: Request<HeaderRequest>) -> Result<Response<HeaderReply>, Status> {
+        Err(Status::unimplemented(""))
+    }
+    async fn get_block(&self, _: Request<BlockRequest>) -> Result<Response<BlockMessage>, Status> {
+        Err(Status::unimplemented(""))
+    }
+}
+
+/// Serves an operator; its address and what is submitted to it.
+async fn operator(blocks: &watch::Sender<Vec<NamespaceBlock>>, refuses: bool) -> (String, mpsc::Receiver<Bytes>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (submitted, receiver) = mpsc::channel(16);
+    let service = SquadServer::new(Operator { blocks: blocks.subscribe(), submitted, refuses });
+    let incoming = TcpListenerStream::new(listener);
+    tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
+    (address, receiver)
+}
+
+/// An address where nobody listens.
+async fn dead() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    format!("http://{}", listener.local_addr().unwrap())
+}
+
+struct Executor {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    job: JoinHandle<Result<(), Error>>,
+}
+
+async fn executor(config: ExecutorConfig) -> Executor {
+    let (listening, address) = oneshot::channel();
+    let (stop, shutdown) = watch::channel(false);
+    let job = tokio::spawn(run(config, Some(listening), shutdown));
+    Executor { address: address.await.unwrap(), stop, job }
+}
+
+fn config(network: &Network, dir: &tempfile::TempDir, operators: Vec<String>) -> ExecutorConfig {
+    let rollup = RollupConfig {
+        dir: dir.path().into(),
+        genesis: Genesis::devnet(),
+        rpc: ([127, 0, 0, 1], 0).into(),
+        limits: RpcLimits::default(),
+    };
+    ExecutorConfig { rollup, network: network.genesis.clone(), namespace: NAMESPACE, operators }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transfer_goes_through_operators_and_back_and_two_executors_agree() {
+    let mut network = Network::new();
+    let blocks = Arc::new(watch::Sender::new(Vec::new()));
+    let (busy, _unused) = operator(&blocks, true).await;
+    let (honest, mut submitted) = operator(&blocks, false).await;
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let first = executor(config(&network, &dirs[0], vec![dead().await, busy, honest.clone()])).await;
+    let second = executor(config(&network, &dirs[1], vec![honest.clone()])).await;
+
+    let raw = dev_accounts()[0].transfer(1516, 0, Address::repeat_byte(3), U256::from(8));
+    let hash = wallet::result(first.address, "eth_sendRawTransaction", json!([raw])).await;
+    assert_eq!(hash, json!(keccak256(&raw)));
+    let ordered = submitted.recv().await.unwrap();
+    assert_eq!(ordered, raw.0);
+    let next = vec![network.block(vec![]), network.block(vec![ordered])];
+    blocks.send_modify(|blocks| blocks.extend(next));
+    for executor in [&first, &second] {
+        wallet::executed(executor.address, 2).await;
+        let receipt = wallet::result(executor.address, "eth_getTransactionReceipt", json!([hash])).await;
+        assert_eq!(receipt["status"], "0x1");
+    }
+    let head = |address| wallet::result(address, "eth_getBlockByNumber", json!(["latest", false]));
+    assert_eq!(head(first.address).await, head(second.address).await);
+    let status = wallet::result(first.address, "squad_status", json!([])).await;
+    assert_eq!(status["sourceSwitches"], 1);
+
+    // Stopped and started again, it goes on with the next height and the committee it followed.
+    first.stop.send_replace(true);
+    first.job.await.unwrap().unwrap();
+    network.next_epoch();
+    let next = network.block(vec![]);
+    blocks.send_modify(|blocks| blocks.push(next));
+    let first = executor(config(&network, &dirs[0], vec![honest])).await;
+    wallet::executed(first.address, 3).await;
+    assert_eq!(head(first.address).await["number"], "0x1");
+    for executor in [first, second] {
+        executor.stop.send_replace(true);
+        executor.job.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forged_block_ends_the_executor_and_names_height_and_part() {
+    let mut network = Network::new();
+    let mut forged = network.block(vec![]);
+    forged.header.timestamp = forged.header.timestamp.next();
+    let blocks = watch::Sender::new(vec![forged]);
+    let (address, _submitted) = operator(&blocks, false).await;
+    let dir = tempfile::tempdir().unwrap();
+    let executor = executor(config(&network, &dir, vec![address])).await;
+    let error = executor.job.await.unwrap().unwrap_err();
+    assert!(error.to_string().starts_with("ordered block 1 was refused: commit certificate does not hold"), "{error}");
+}
+
+#[tokio::test]
+async fn a_configuration_that_cannot_work_says_why() {
+    let network = Network::new();
+    let dir = tempfile::tempdir().unwrap();
+    let start = async |change: fn(&mut ExecutorConfig)| {
+        let mut config = config(&network, &dir, vec!["http://127.0.0.1:1".into()]);
+        change(&mut config);
+        run(config, None, watch::channel(false).1).await.unwrap_err().to_string()
+    };
+    let error = start(|config| config.namespace = NamespaceId(99)).await;
+    assert!(error.contains("has no namespace 99"), "{error}");
+    let error = start(|config| config.rollup.genesis.chain_id = 5).await;
+    assert!(error.contains("chain id 1516, the rollup's genesis has 5"), "{error}");
+    let error = start(|config| config.operators = vec!["not an address".into()]).await;
+    assert!(error.contains("use http://host:port"), "{error}");
+    assert!(start(|config| config.operators.clear()).await.contains("no operator"));
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named() {
+    let network = Network::new();
+    let dir = tempfile::tempdir().unwrap();
+    let holder = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = config(&network, &dir, vec!["http://127.0.0.1:1".into()]);
+    config.rollup.rpc = holder.local_addr().unwrap();
+    let error = run(config, None, watch::channel(false).1).await.unwrap_err();
+    assert!(error.to_string().contains("choose a free port"), "{error}");
+}
