@@ -25,6 +25,8 @@ mod window;
 
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod tests;
 
 pub use apply::Applied;
 pub use build::{BuildError, Draft};

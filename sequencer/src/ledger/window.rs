@@ -115,12 +115,12 @@ impl Window {
         self.ids.contains(id)
     }
 
-    /// Whether every transaction that a block after chain time `now` could repeat is known.
+    /// Whether it holds what a window that started at genesis would hold after a block at chain time `now`.
     pub(super) fn is_complete(&self, now: Timestamp) -> bool {
-        self.base.blind_until.is_none_or(|blind| blind.plus(self.span) <= now)
+        self.base.blind_until.is_none_or(|blind| blind.plus(self.span) < now)
     }
 
-    /// Takes in a block and forgets those whose transactions can no longer be repeated after it.
+    /// Takes in a block and forgets those over a span below it. So a block is judged by the window as of its parent.
     pub(super) fn push(&mut self, block: WindowBlock) {
         while self.blocks.front().is_some_and(|old| old.chain_time.plus(self.span) < block.chain_time) {
             if let Some(gone) = self.blocks.pop_front() {
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn a_window_that_starts_late_is_complete_once_its_blind_past_has_run_out() {
         assert!(window(None).is_complete(Timestamp(0)));
-        assert!(!window(Some(Timestamp(50))).is_complete(Timestamp(149)));
-        assert!(window(Some(Timestamp(50))).is_complete(Timestamp(150)));
+        assert!(!window(Some(Timestamp(50))).is_complete(Timestamp(150)));
+        assert!(window(Some(Timestamp(50))).is_complete(Timestamp(151)));
     }
 }

@@ -1,0 +1,6 @@
+mod chain;
+mod committees;
+mod confirm;
+mod fields;
+mod joining;
+mod once;
