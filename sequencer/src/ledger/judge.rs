@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 /// What the hard rules say of a block. The same on every node that has the parent, the batches and a complete window.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // there is one a block, and it is moved twice
 pub enum Judgement {
     /// It may be decided; this is what it orders.
     Valid(Execution),

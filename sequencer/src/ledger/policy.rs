@@ -114,8 +114,11 @@ mod tests {
     use proptest::prelude::*;
     use squad_types::{FeeHint, Transaction, TxId};
 
-    fn transactions(list: &[(u8, Option<(u8, u64)>)]) -> Vec<IdentifiedTransaction> {
-        let one = |(at, (data, hint)): (usize, &(u8, Option<(u8, u64)>))| {
+    /// Content, and sender with fee.
+    type Sketch = (u8, Option<(u8, u64)>);
+
+    fn transactions(list: &[Sketch]) -> Vec<IdentifiedTransaction> {
+        let one = |(at, (data, hint)): (usize, &Sketch)| {
             let hint = hint.map(|(sender, fee)| FeeHint { sender: Address([sender; 20]), fee });
             let data = bytes::Bytes::from(vec![at as u8, *data]);
             IdentifiedTransaction::from(Transaction { namespace: NamespaceId(1), valid_until: None, hint, data })

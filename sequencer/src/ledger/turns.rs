@@ -52,7 +52,7 @@ pub(super) fn at_the_back(turns: &[u8], height: u64) -> BTreeSet<ValidatorIndex>
     let stretch = height / turns.len().max(1) as u64;
     let back = |turn: u8| match (turn & COUNT).min(MAX_BACK_OFF) {
         0 => false,
-        failed => stretch % (1 << failed) != 0,
+        failed => !stretch.is_multiple_of(1 << failed),
     };
     let indices = turns.iter().enumerate().filter(|(_, turn)| back(**turn));
     indices.map(|(at, _)| ValidatorIndex(at as u16)).collect()
