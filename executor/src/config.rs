@@ -11,8 +11,8 @@ use crate::{
     source::{BlockSource, Forwarder},
     status::Status,
     store::OrderedTip,
-    verify::BlockVerifier,
 };
+use squad_client::{BlockVerifier, Checkpoint};
 use squad_types::{NamespaceId, NamespaceKind};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::sync::{oneshot, watch};
@@ -88,8 +88,13 @@ pub async fn run(
     let forwarder = operators.forwarder();
     let open = async |tip: OrderedTip| {
         let verifier = match tip.height {
-            0 => BlockVerifier::from_genesis(&network, namespace)?,
-            _ => BlockVerifier::resume(&network, namespace, tip.checkpoint.0)?,
+            0 => BlockVerifier::from_genesis(&network, namespace)
+                .map_err(|error| Error::Config(format!("network genesis: {error}")))?,
+            _ => {
+                let checkpoint = Checkpoint::from_bytes(tip.checkpoint.0)
+                    .map_err(|error| Error::Damaged(format!("follower checkpoint: {error}")))?;
+                BlockVerifier::resume(checkpoint, namespace)
+            }
         };
         Ok(OperatorSource::new(operators, verifier))
     };

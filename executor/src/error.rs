@@ -28,7 +28,7 @@ pub enum Error {
     #[error("the database is damaged: {0}; remove the data directory to rebuild it from the network")]
     Damaged(String),
     /// An ordered block failed verification. Nothing of it was executed.
-    #[error("ordered block {height} was refused: {part} does not hold: {detail}")]
+    #[error("ordered block {height} was refused: its {part} does not hold: {detail}")]
     Forged {
         /// Height of the refused block.
         height: u64,

@@ -17,7 +17,6 @@ mod state;
 mod status;
 mod store;
 mod transaction;
-mod verify;
 
 pub use chain::{Applied, Chain, ChainReader, Head};
 pub use config::{ExecutorConfig, RollupConfig, run, run_with};
@@ -37,4 +36,3 @@ pub use state::*;
 pub use status::Status;
 pub use store::{OrderedTip, SkipRecord, Store};
 pub use transaction::*;
-pub use verify::BlockVerifier;

@@ -3,8 +3,9 @@
 use crate::{
     Error, Result,
     source::{BlockSource, OrderedBlock},
-    verify::BlockVerifier,
 };
+use alloy_primitives::{Address, B256};
+use squad_client::{BlockError, BlockVerifier, VerifiedBlock};
 use squad_types::NamespaceBlock;
 use std::{future::Future, time::Duration};
 use tracing::warn;
@@ -98,7 +99,7 @@ impl<O: Operators> OperatorSource<O> {
         let feed = match &mut self.feed {
             Some(feed) => feed,
             empty => {
-                let opened = self.operators.open(self.at, self.verifier.next_height()).await;
+                let opened = self.operators.open(self.at, self.verifier.next_height().0).await;
                 empty.insert(opened.map_err(Failure::Gone)?)
             }
         };
@@ -106,15 +107,16 @@ impl<O: Operators> OperatorSource<O> {
             Ok(Ok(block)) => block,
             Ok(Err(FeedError::Gone(reason))) => return Err(Failure::Gone(reason)),
             Ok(Err(FeedError::Malformed(detail))) => {
-                let (height, part) = (self.verifier.next_height(), "encoding".to_owned());
+                let (height, part) = (self.verifier.next_height().0, "form".to_owned());
                 return Err(Failure::Bad(Error::Forged { height, part, detail }));
             }
             Err(_) => return Err(Failure::Gone(format!("no block for {} s", SILENCE.as_secs()))),
         };
         let claimed = feed.highest_known();
-        let block = self.verifier.verify(block).map_err(Failure::Bad)?;
-        self.highest = claimed.max(block.height);
-        Ok(block)
+        let height = block.header.height.0;
+        let block = self.verifier.verify(block).map_err(|error| Failure::Bad(refused(height, error)))?;
+        self.highest = claimed.max(height);
+        Ok(ordered(block))
     }
 
     /// Leaves the current operator; the error if there is nobody left to ask.
@@ -129,7 +131,7 @@ impl<O: Operators> OperatorSource<O> {
         }
         self.feed = None;
         // What it claimed goes with it.
-        self.highest = self.verifier.next_height() - 1;
+        self.highest = self.verifier.next_height().0.saturating_sub(1);
         self.failed += 1;
         let count = self.operators.count().max(1);
         if count > 1 {
@@ -145,6 +147,29 @@ impl<O: Operators> OperatorSource<O> {
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         }
         Ok(())
+    }
+}
+
+fn refused(height: u64, error: BlockError) -> Error {
+    match error {
+        BlockError::Height { expected, found } if found > expected => {
+            Error::Gap { last: expected.0.saturating_sub(1), expected: expected.0, found: found.0 }
+        }
+        error => Error::Forged { height, part: error.part().to_owned(), detail: error.to_string() },
+    }
+}
+
+/// What execution needs of a verified block.
+fn ordered(block: VerifiedBlock) -> OrderedBlock {
+    let header = block.header();
+    OrderedBlock {
+        height: header.height.0,
+        timestamp_ms: header.timestamp.0,
+        hash: B256::from(block.hash().0),
+        parent_hash: B256::from(header.parent_hash.0),
+        proposer: Address::from(header.proposer.0),
+        checkpoint: block.checkpoint().to_bytes(),
+        transactions: block.into_transactions().into_iter().map(|identified| identified.transaction.data).collect(),
     }
 }
 

@@ -229,7 +229,7 @@ fn gaps_forks_repeats_and_wrong_parents_change_nothing() {
     assert!(matches!(chain.apply(&third, false), Err(Error::Gap { expected: 2, found: 3, .. })));
     let forged = OrderedBlock { parent_hash: B256::repeat_byte(0xee), ..second.clone() };
     let error = chain.apply(&forged, false).unwrap_err();
-    assert!(error.to_string().contains("ordered block 2 was refused: parent hash"), "{error}");
+    assert!(error.to_string().contains("ordered block 2 was refused: its parent hash"), "{error}");
     let fork = OrderedBlock { hash: B256::repeat_byte(1), ..first.clone() };
     assert!(matches!(chain.apply(&fork, false), Err(Error::Fork { height: 1, .. })));
     assert_eq!(chain.head().hash, before.hash);

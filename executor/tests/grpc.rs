@@ -5,10 +5,7 @@ mod common;
 
 use alloy_primitives::{Address, U256, keccak256};
 use bytes::Bytes;
-use common::{
-    network::{NAMESPACE, Network},
-    wallet,
-};
+use common::wallet;
 use serde_json::json;
 use squad_client::proto::{
     Accepted, BlockMessage, BlockRequest, CommitteeReply, CommitteeRequest, ConfirmationReply, ConfirmationRequest,
@@ -17,6 +14,7 @@ use squad_client::proto::{
     squad_server::{Squad, SquadServer},
     submit_answer::Outcome,
 };
+use squad_client::testing::{TestChain, evm, keys};
 use squad_executor::{Error, ExecutorConfig, Genesis, RollupConfig, RpcLimits, dev_accounts, run};
 use squad_types::{Encode, NamespaceBlock, NamespaceId};
 use std::{net::SocketAddr, pin::Pin, sync::Arc};
@@ -27,6 +25,12 @@ use tokio::{
 };
 use tokio_stream::{Stream, StreamExt, wrappers::TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
+
+const NAMESPACE: NamespaceId = NamespaceId(1);
+
+fn block(network: &mut TestChain, raws: Vec<Bytes>) -> NamespaceBlock {
+    network.block(raws.into_iter().map(|raw| evm(NAMESPACE, raw)).collect()).namespace_block(NAMESPACE)
+}
 
 type Blocks = watch::Receiver<Vec<NamespaceBlock>>;
 type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -136,10 +140,10 @@ async fn executor(config: ExecutorConfig) -> Executor {
     Executor { address: address.await.unwrap(), stop, job }
 }
 
-fn config(network: &Network, dir: &tempfile::TempDir, operators: Vec<String>) -> ExecutorConfig {
+fn config(network: &TestChain, dir: &tempfile::TempDir, operators: Vec<String>) -> ExecutorConfig {
     let rollup = RollupConfig {
         dir: dir.path().into(),
-        genesis: Genesis::devnet(),
+        genesis: Genesis::devnet_for(1001),
         rpc: ([127, 0, 0, 1], 0).into(),
         limits: RpcLimits::default(),
     };
@@ -148,7 +152,7 @@ fn config(network: &Network, dir: &tempfile::TempDir, operators: Vec<String>) ->
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transfer_goes_through_operators_and_back_and_two_executors_agree() {
-    let mut network = Network::new();
+    let mut network = TestChain::new(4);
     let blocks = Arc::new(watch::Sender::new(Vec::new()));
     let (busy, _unused) = operator(&blocks, true).await;
     let (honest, mut submitted) = operator(&blocks, false).await;
@@ -156,12 +160,12 @@ async fn a_transfer_goes_through_operators_and_back_and_two_executors_agree() {
     let first = executor(config(&network, &dirs[0], vec![dead().await, busy, honest.clone()])).await;
     let second = executor(config(&network, &dirs[1], vec![honest.clone()])).await;
 
-    let raw = dev_accounts()[0].transfer(1516, 0, Address::repeat_byte(3), U256::from(8));
+    let raw = dev_accounts()[0].transfer(1001, 0, Address::repeat_byte(3), U256::from(8));
     let hash = wallet::result(first.address, "eth_sendRawTransaction", json!([raw])).await;
     assert_eq!(hash, json!(keccak256(&raw)));
     let ordered = submitted.recv().await.unwrap();
     assert_eq!(ordered, raw.0);
-    let next = vec![network.block(vec![]), network.block(vec![ordered])];
+    let next = vec![block(&mut network, vec![]), block(&mut network, vec![ordered])];
     blocks.send_modify(|blocks| blocks.extend(next));
     for executor in [&first, &second] {
         wallet::executed(executor.address, 2).await;
@@ -176,8 +180,8 @@ async fn a_transfer_goes_through_operators_and_back_and_two_executors_agree() {
     // Stopped and started again, it goes on with the next height and the committee it followed.
     first.stop.send_replace(true);
     first.job.await.unwrap().unwrap();
-    network.next_epoch();
-    let next = network.block(vec![]);
+    network.start_epoch(keys(1, 4));
+    let next = block(&mut network, vec![]);
     blocks.send_modify(|blocks| blocks.push(next));
     let first = executor(config(&network, &dirs[0], vec![honest])).await;
     wallet::executed(first.address, 3).await;
@@ -190,20 +194,23 @@ async fn a_transfer_goes_through_operators_and_back_and_two_executors_agree() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forged_block_ends_the_executor_and_names_height_and_part() {
-    let mut network = Network::new();
-    let mut forged = network.block(vec![]);
+    let mut network = TestChain::new(4);
+    let mut forged = block(&mut network, vec![]);
     forged.header.timestamp = forged.header.timestamp.next();
     let blocks = watch::Sender::new(vec![forged]);
     let (address, _submitted) = operator(&blocks, false).await;
     let dir = tempfile::tempdir().unwrap();
     let executor = executor(config(&network, &dir, vec![address])).await;
     let error = executor.job.await.unwrap().unwrap_err();
-    assert!(error.to_string().starts_with("ordered block 1 was refused: commit certificate does not hold"), "{error}");
+    assert!(
+        error.to_string().starts_with("ordered block 1 was refused: its commit certificate does not hold"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn a_configuration_that_cannot_work_says_why() {
-    let network = Network::new();
+    let network = TestChain::new(4);
     let dir = tempfile::tempdir().unwrap();
     let start = async |change: fn(&mut ExecutorConfig)| {
         let mut config = config(&network, &dir, vec!["http://127.0.0.1:1".into()]);
@@ -213,7 +220,7 @@ async fn a_configuration_that_cannot_work_says_why() {
     let error = start(|config| config.namespace = NamespaceId(99)).await;
     assert!(error.contains("has no namespace 99"), "{error}");
     let error = start(|config| config.rollup.genesis.chain_id = 5).await;
-    assert!(error.contains("chain id 1516, the rollup's genesis has 5"), "{error}");
+    assert!(error.contains("chain id 1001, the rollup's genesis has 5"), "{error}");
     let error = start(|config| config.operators = vec!["not an address".into()]).await;
     assert!(error.contains("use http://host:port"), "{error}");
     assert!(start(|config| config.operators.clear()).await.contains("no operator"));
@@ -221,7 +228,7 @@ async fn a_configuration_that_cannot_work_says_why() {
 
 #[tokio::test]
 async fn a_port_in_use_is_named() {
-    let network = Network::new();
+    let network = TestChain::new(4);
     let dir = tempfile::tempdir().unwrap();
     let holder = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = config(&network, &dir, vec!["http://127.0.0.1:1".into()]);

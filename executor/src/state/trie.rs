@@ -297,6 +297,9 @@ mod tests {
     }
 
     proptest! {
+        // Each case rebuilds whole tries with an unoptimised keccak.
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
         #[test]
         fn any_mix_of_changes_gives_the_root_of_a_full_rebuild(
             steps in prop::collection::vec((key(), prop::option::weighted(0.6, prop::collection::vec(any::<u8>(), 1..40)), prop::bool::weighted(0.2)), 1..120)

@@ -270,6 +270,9 @@ mod tests {
     }
 
     proptest! {
+        // Each case rebuilds whole tries with an unoptimised keccak.
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
         #[test]
         fn roots_and_history_agree_with_a_full_rebuild(
             blocks in prop::collection::vec(prop::collection::vec(change(), 0..8), 1..12)

@@ -1,7 +1,6 @@
 //! What several tests share: a maker of ordered blocks, and small contracts.
 #![allow(dead_code)]
 
-pub(crate) mod network;
 pub(crate) mod wallet;
 
 use alloy_primitives::{Address, B256, Bytes, keccak256};
