@@ -202,10 +202,7 @@ async fn a_forged_block_ends_the_executor_and_names_height_and_part() {
     let dir = tempfile::tempdir().unwrap();
     let executor = executor(config(&network, &dir, vec![address])).await;
     let error = executor.job.await.unwrap().unwrap_err();
-    assert!(
-        error.to_string().starts_with("ordered block 1 was refused: its commit certificate does not hold"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("ordered block 1 was refused: its header does not hold"), "{error}");
 }
 
 #[tokio::test]

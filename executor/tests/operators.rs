@@ -104,7 +104,7 @@ async fn a_forged_block_that_everybody_serves_stops_execution_before_it() {
     let changes: [(&str, Change); 5] = [
         ("transactions", |block| *block = forge(block)),
         ("transactions", |block| block.transactions.clear()),
-        ("commit certificate", |block| block.header.timestamp = Timestamp(block.header.timestamp.0 + 1)),
+        ("header", |block| block.header.timestamp = Timestamp(block.header.timestamp.0 + 1)),
         ("commit certificate", |block| block.certificate.signatures.swap(0, 1)),
         ("namespace", |block| block.namespace = NamespaceId(2)),
     ];
