@@ -1,4 +1,18 @@
 //! The reference EVM rollup that follows one namespace and serves wallets.
+//!
+//! ```text
+//! operators ─ gRPC ─► OperatorSource: verify, or leave the operator ─► follow ─► Chain::apply
+//!    ▲                                                        revm over an overlay ─► World: state root
+//!    │                                                        one redb transaction per ordered block ─► head
+//! GrpcForwarder ◄─ eth_sendRawTransaction ◄─ wallets ─ JSON-RPC ─► RpcContext reads head, store, state
+//! ```
+//!
+//! [`run`] is all of it; [`run_with`] takes another source and forwarder. Two executors of one genesis that are given the
+//! same ordered blocks have the same EVM blocks, byte for byte: nothing in execution reads a clock, and nothing of a
+//! block that fails verification is executed. Threads: tokio's; execution and RPC reads run on its blocking pool.
+//!
+//! Not here: blobs, history older than [`HISTORY_BLOCKS`] blocks for state reads (blocks and receipts are kept for ever),
+//! state larger than memory.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod chain;
