@@ -6,24 +6,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use squad_storage::{
-    BatchKey, BulkRecord, LogRecord, Options, RealDisk, Retention, Store, StoreIdentity,
-};
+use squad_storage::{BatchKey, BulkRecord, LogRecord, Options, RealDisk, Retention, Store, StoreIdentity};
 
 const VOTE: usize = 200;
 const BATCH: usize = 512 << 10;
 
 fn open(dir: &std::path::Path) -> Store {
-    let identity = StoreIdentity {
-        network_id: [1; 32],
-        operator: [2; 20],
-    };
-    let options = Options {
-        free_space_mark: 0,
-        ..Options::default()
-    };
-    let (store, _) =
-        Store::open(dir, identity, options, Arc::new(RealDisk), &mut |_| {}).expect("a store");
+    let identity = StoreIdentity { network_id: [1; 32], operator: [2; 20] };
+    let options = Options { free_space_mark: 0, ..Options::default() };
+    let (store, _) = Store::open(dir, identity, options, Arc::new(RealDisk), &mut |_| {}).expect("a store");
     store.maintain().expect("spare files");
     store
 }
@@ -40,8 +31,7 @@ fn log(criterion: &mut Criterion) {
         group.bench_function(format!("{records} of {VOTE} bytes"), |bencher| {
             bencher.iter(|| log.commit(black_box(&votes)).expect("a commit"));
         });
-        log.commit(&[LogRecord::Checkpoint(Bytes::new())])
-            .expect("a checkpoint");
+        log.commit(&[LogRecord::Checkpoint(Bytes::new())]).expect("a checkpoint");
     }
     group.finish();
 }
@@ -59,25 +49,13 @@ fn segments(criterion: &mut Criterion) {
             bencher.iter_batched(
                 || {
                     // Keeps the disk from filling up, outside the measurement.
-                    let all = Retention {
-                        epoch: u64::MAX,
-                        height: u64::MAX,
-                        max_bytes: 256 << 20,
-                    };
+                    let all = Retention { epoch: u64::MAX, height: u64::MAX, max_bytes: 256 << 20 };
                     store.prune(all).expect("room");
                     (0..records)
                         .map(|_| {
                             sequence += 1;
-                            let key = BatchKey {
-                                epoch: 0,
-                                lane: 0,
-                                sequence,
-                            };
-                            BulkRecord::Batch {
-                                key,
-                                id: [3; 32],
-                                body: body.clone(),
-                            }
+                            let key = BatchKey { epoch: 0, lane: 0, sequence };
+                            BulkRecord::Batch { key, id: [3; 32], body: body.clone() }
                         })
                         .collect::<Vec<_>>()
                 },

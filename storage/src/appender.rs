@@ -13,9 +13,7 @@ use crate::key::Label;
 use crate::metrics::StreamCounters;
 use crate::options::{MAX_RECORD_BYTES, file_bytes_for};
 use crate::record::{Head, record_bytes};
-use crate::segment::{
-    FILE_HEAD_BYTES, FileHead, Footer, RecordFile, StreamKind, Summary, fresh_tag,
-};
+use crate::segment::{FILE_HEAD_BYTES, FileHead, Footer, RecordFile, StreamKind, Summary, fresh_tag};
 use crate::spares::Spares;
 
 /// Bodies up to this size are copied beside their heads: fewer buffers per write cost less than the copy.
@@ -45,13 +43,11 @@ impl Volume {
     }
 
     pub(crate) fn sync_dir(&self) -> Result<(), StorageError> {
-        self.disk
-            .sync_dir(&self.dir)
-            .map_err(|source| StorageError::Io {
-                operation: "fsync",
-                path: self.dir.clone(),
-                source,
-            })
+        self.disk.sync_dir(&self.dir).map_err(|source| StorageError::Io {
+            operation: "fsync",
+            path: self.dir.clone(),
+            source,
+        })
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -101,16 +97,10 @@ enum Piece<'a> {
 
 fn head_of(label: Label, body: &Bytes, synced_to: u64) -> Result<Head, StorageError> {
     match u32::try_from(body.len()) {
-        Ok(body_len) if u64::from(body_len) <= MAX_RECORD_BYTES => Ok(Head {
-            label,
-            body_len,
-            body_crc: crc32c::crc32c(body),
-            synced_to,
-        }),
-        _ => Err(StorageError::TooLarge {
-            bytes: body.len() as u64,
-            limit: MAX_RECORD_BYTES,
-        }),
+        Ok(body_len) if u64::from(body_len) <= MAX_RECORD_BYTES => {
+            Ok(Head { label, body_len, body_crc: crc32c::crc32c(body), synced_to })
+        }
+        _ => Err(StorageError::TooLarge { bytes: body.len() as u64, limit: MAX_RECORD_BYTES }),
     }
 }
 
@@ -124,26 +114,13 @@ impl Appender {
     ) -> Result<Self, StorageError> {
         let body = checkpoint.map_or(record, |body| body.len() as u64);
         if body > MAX_RECORD_BYTES {
-            return Err(StorageError::TooLarge {
-                bytes: body,
-                limit: MAX_RECORD_BYTES,
-            });
+            return Err(StorageError::TooLarge { bytes: body, limit: MAX_RECORD_BYTES });
         }
         let size = file_bytes_for(volume.file_bytes, body);
         let (spare, file) = volume.spares().take(size)?;
-        let head = FileHead {
-            stream: volume.stream,
-            checkpoint: checkpoint.is_some(),
-            number,
-            tag: fresh_tag(),
-            size,
-        };
+        let head = FileHead { stream: volume.stream, checkpoint: checkpoint.is_some(), number, tag: fresh_tag(), size };
         let path = volume.path(number);
-        let under_old_name = RecordFile {
-            path: spare.clone(),
-            file: file.clone(),
-            head,
-        };
+        let under_old_name = RecordFile { path: spare.clone(), file: file.clone(), head };
         let mut block = vec![0; FILE_HEAD_BYTES as usize];
         let encoded = head.encode();
         block[..encoded.len()].copy_from_slice(&encoded);
@@ -160,10 +137,7 @@ impl Appender {
             appender.append(&[(Label::Checkpoint, body)])?;
         }
         appender.sync()?;
-        volume
-            .disk
-            .rename(&spare, &path)
-            .map_err(|error| StorageError::io("rename", &spare, error))?;
+        volume.disk.rename(&spare, &path).map_err(|error| StorageError::io("rename", &spare, error))?;
         volume.sync_dir()?;
         volume.counters.started(size);
         appender.file = Arc::new(RecordFile { path, file, head });
@@ -205,10 +179,7 @@ impl Appender {
             offsets.push(position);
             position += record;
         }
-        debug_assert!(
-            position <= self.file.records_end(),
-            "the caller checked that the records fit"
-        );
+        debug_assert!(position <= self.file.records_end(), "the caller checked that the records fit");
         pieces.push(Piece::Staged(staged_from..staged.len()));
         let slices: Vec<IoSlice<'_>> = pieces
             .iter()
@@ -218,9 +189,7 @@ impl Appender {
             })
             .collect();
         self.file.write(&slices, self.position)?;
-        self.volume
-            .counters
-            .written(records.len() as u64, position - self.position);
+        self.volume.counters.written(records.len() as u64, position - self.position);
         self.position = position;
         for (label, _) in records {
             self.summary.add(label);
@@ -238,20 +207,13 @@ impl Appender {
 
     /// Closes the file with a footer. All its records must be durable before.
     pub(crate) fn close(&mut self) -> Result<(), StorageError> {
-        debug_assert_eq!(
-            self.synced, self.position,
-            "a footer must never be durable before the records it covers"
-        );
+        debug_assert_eq!(self.synced, self.position, "a footer must never be durable before the records it covers");
         if self.closed {
             return Ok(());
         }
-        let footer = Footer {
-            end: self.position,
-            summary: self.summary,
-        };
+        let footer = Footer { end: self.position, summary: self.summary };
         let bytes = footer.encode(self.file.head.tag);
-        self.file
-            .write(&[IoSlice::new(&bytes)], self.file.records_end())?;
+        self.file.write(&[IoSlice::new(&bytes)], self.file.records_end())?;
         self.file.sync()?;
         self.volume.counters.synced();
         self.closed = true;

@@ -76,10 +76,7 @@ impl BulkWriter {
         for record in group {
             let bytes = record.body().len() as u64;
             if bytes > MAX_RECORD_BYTES {
-                return Err(StorageError::TooLarge {
-                    bytes,
-                    limit: MAX_RECORD_BYTES,
-                });
+                return Err(StorageError::TooLarge { bytes, limit: MAX_RECORD_BYTES });
             }
         }
         let result = self.commit_group(group);
@@ -137,20 +134,10 @@ impl BulkWriter {
         };
         self.appender.sync()?;
         let segment = self.appender.number();
-        let entries = run
-            .keys
-            .into_iter()
-            .zip(run.records.iter().zip(offsets))
-            .map(|(key, ((label, body), offset))| {
+        let entries =
+            run.keys.into_iter().zip(run.records.iter().zip(offsets)).map(|(key, ((label, body), offset))| {
                 let bytes = head_bytes(label) + body.len() as u64;
-                (
-                    key,
-                    Location {
-                        segment,
-                        offset,
-                        bytes,
-                    },
-                )
+                (key, Location { segment, offset, bytes })
             });
         self.catalog.publish(&self.appender, entries.collect());
         Ok(())
@@ -161,9 +148,7 @@ impl BulkWriter {
         if self.appender.volume.is_stopped() {
             return Err(StorageError::Stopped);
         }
-        self.appender
-            .mark()
-            .inspect_err(|_| self.appender.volume.stop())?;
+        self.appender.mark().inspect_err(|_| self.appender.volume.stop())?;
         self.catalog.publish(&self.appender, Vec::new());
         Ok(())
     }

@@ -85,9 +85,7 @@ impl Catalog {
     }
 
     fn segments_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<u64, Segment>> {
-        self.segments
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.segments.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tail(&self) -> RwLockReadGuard<'_, Tail> {
@@ -99,16 +97,11 @@ impl Catalog {
     }
 
     fn index(&self) -> Option<Arc<Index>> {
-        self.index
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.index.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn maintenance(&self) -> MutexGuard<'_, ()> {
-        self.maintenance
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.maintenance.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes up a segment that was just started.
@@ -117,12 +110,7 @@ impl Catalog {
         if let Some(mut last) = segments.last_entry() {
             last.get_mut().closed = true;
         }
-        let segment = Segment {
-            file: appender.file.clone(),
-            summary: appender.summary,
-            end: appender.synced,
-            closed,
-        };
+        let segment = Segment { file: appender.file.clone(), summary: appender.summary, end: appender.synced, closed };
         segments.insert(appender.number(), segment);
     }
 
@@ -134,11 +122,7 @@ impl Catalog {
         }
         let mut tail = self.tail_mut();
         tail.entries.extend(entries);
-        tail.reach = Reach {
-            segment: appender.number(),
-            tag: appender.file.head.tag,
-            offset: appender.synced,
-        };
+        tail.reach = Reach { segment: appender.number(), tag: appender.file.head.tag, offset: appender.synced };
     }
 
     pub(crate) fn count_duplicate(&self) {
@@ -159,9 +143,12 @@ impl Catalog {
 
     /// True if the active segment is so full that the next file should be prepared.
     pub(crate) fn nears_rotation(&self) -> bool {
-        self.segments()
-            .last_key_value()
-            .is_none_or(|(_, active)| active.end * 2 > active.file.head.size)
+        self.segments().last_key_value().is_none_or(|(_, active)| active.end * 2 > active.file.head.size)
+    }
+
+    /// True if enough has gathered in memory to bring the index up to date.
+    pub(crate) fn lags(&self) -> bool {
+        self.unindexed() >= TAIL_ENTRIES && self.index().is_some()
     }
 
     pub(crate) fn unindexed(&self) -> usize {

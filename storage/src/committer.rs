@@ -67,10 +67,9 @@ impl Record {
 
     fn bytes(&self) -> u64 {
         match self {
-            Self::Log(body)
-            | Self::Checkpoint(body)
-            | Self::Batch { body, .. }
-            | Self::Block { body, .. } => body.len() as u64,
+            Self::Log(body) | Self::Checkpoint(body) | Self::Batch { body, .. } | Self::Block { body, .. } => {
+                body.len() as u64
+            }
         }
     }
 }
@@ -124,10 +123,7 @@ struct Inlet<T> {
 
 impl<T> Inlet<T> {
     fn new(limits: QueueLimits) -> Self {
-        Self {
-            queue: Arc::new(Queue::new(limits)),
-            last: Mutex::new(None),
-        }
+        Self { queue: Arc::new(Queue::new(limits)), last: Mutex::new(None) }
     }
 
     fn push(&self, id: PersistId, bytes: u64, record: T) -> Result<(), Refused<T>> {
@@ -135,9 +131,7 @@ impl<T> Inlet<T> {
         if let Some(last) = last.filter(|last| *last >= id) {
             return Err(Refused::OutOfOrder(last));
         }
-        self.queue
-            .push((id, record), bytes)
-            .map_err(|((_, record), refusal)| Refused::Queue(record, refusal))?;
+        self.queue.push((id, record), bytes).map_err(|((_, record), refusal)| Refused::Queue(record, refusal))?;
         *last = Some(id);
         Ok(())
     }
@@ -209,41 +203,23 @@ impl Committer {
             durable: Box::new(durable),
             failure: Box::new(failure),
             failed: AtomicBool::new(false),
-            housekeeping: Queue::new(QueueLimits {
-                bytes: 0,
-                records: 1,
-            }),
+            housekeeping: Queue::new(QueueLimits { bytes: 0, records: 1 }),
             committing: AtomicU64::new(2),
         });
-        let mut committer = Self {
-            log,
-            bulk,
-            threads: Vec::new(),
-        };
+        let mut committer = Self { log, bulk, threads: Vec::new() };
         let (queue, shared) = (committer.log.queue.clone(), reports.clone());
         committer.spawn("squad-log", move || run_log(log_writer, &queue, &shared))?;
         let (queue, shared) = (committer.bulk.queue.clone(), reports.clone());
-        committer.spawn("squad-segments", move || {
-            run_bulk(bulk_writer, &queue, &shared)
-        })?;
+        committer.spawn("squad-segments", move || run_bulk(bulk_writer, &queue, &shared))?;
         reports.nudge();
         committer.spawn("squad-storage", move || run_housekeeping(&reports))?;
         Ok(committer)
     }
 
-    fn spawn(
-        &mut self,
-        name: &str,
-        work: impl FnOnce() + Send + 'static,
-    ) -> Result<(), StorageError> {
-        let spawned = std::thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(work);
-        let thread = spawned.map_err(|source| StorageError::Io {
-            operation: "start of a thread",
-            path: name.into(),
-            source,
-        })?;
+    fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), StorageError> {
+        let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+        let thread =
+            spawned.map_err(|source| StorageError::Io { operation: "start of a thread", path: name.into(), source })?;
         self.threads.push(thread);
         Ok(())
     }
@@ -252,38 +228,20 @@ impl Committer {
     pub fn submit(&self, write: Write) -> Result<(), Rejected> {
         let (id, bytes) = (write.id, write.record.bytes());
         if bytes > MAX_RECORD_BYTES {
-            return Err(Rejected::TooLarge {
-                bytes,
-                limit: MAX_RECORD_BYTES,
-            });
+            return Err(Rejected::TooLarge { bytes, limit: MAX_RECORD_BYTES });
         }
         let refused = |record: Record, refusal: Refusal| match refusal {
             Refusal::Full => Rejected::Full(Write { id, record }),
             Refusal::Closed => Rejected::Stopped(Write { id, record }),
         };
-        let disorder = |last: PersistId| Rejected::OutOfOrder {
-            id: id.0,
-            last: last.0,
-        };
+        let disorder = |last: PersistId| Rejected::OutOfOrder { id: id.0, last: last.0 };
         match write.record {
             Record::Log(body) => self.push_log(id, bytes, LogRecord::Entry(body)),
             Record::Checkpoint(body) => self.push_log(id, bytes, LogRecord::Checkpoint(body)),
-            Record::Batch {
-                key,
-                id: batch,
-                body,
-            } => self.push_bulk(
-                id,
-                bytes,
-                BulkRecord::Batch {
-                    key,
-                    id: batch,
-                    body,
-                },
-            ),
-            Record::Block { height, body } => {
-                self.push_bulk(id, bytes, BulkRecord::Block { height, body })
+            Record::Batch { key, id: batch, body } => {
+                self.push_bulk(id, bytes, BulkRecord::Batch { key, id: batch, body })
             }
+            Record::Block { height, body } => self.push_bulk(id, bytes, BulkRecord::Block { height, body }),
         }
         .map_err(|refusal| match refusal {
             Refused::OutOfOrder(last) => disorder(last),
@@ -291,42 +249,24 @@ impl Committer {
         })
     }
 
-    fn push_log(
-        &self,
-        id: PersistId,
-        bytes: u64,
-        record: LogRecord,
-    ) -> Result<(), Refused<Record>> {
-        self.log
-            .push(id, bytes, record)
-            .map_err(|refused| match refused {
-                Refused::OutOfOrder(last) => Refused::OutOfOrder(last),
-                Refused::Queue(LogRecord::Entry(body), refusal) => {
-                    Refused::Queue(Record::Log(body), refusal)
-                }
-                Refused::Queue(LogRecord::Checkpoint(body), refusal) => {
-                    Refused::Queue(Record::Checkpoint(body), refusal)
-                }
-            })
+    fn push_log(&self, id: PersistId, bytes: u64, record: LogRecord) -> Result<(), Refused<Record>> {
+        self.log.push(id, bytes, record).map_err(|refused| match refused {
+            Refused::OutOfOrder(last) => Refused::OutOfOrder(last),
+            Refused::Queue(LogRecord::Entry(body), refusal) => Refused::Queue(Record::Log(body), refusal),
+            Refused::Queue(LogRecord::Checkpoint(body), refusal) => Refused::Queue(Record::Checkpoint(body), refusal),
+        })
     }
 
-    fn push_bulk(
-        &self,
-        id: PersistId,
-        bytes: u64,
-        record: BulkRecord,
-    ) -> Result<(), Refused<Record>> {
-        self.bulk
-            .push(id, bytes, record)
-            .map_err(|refused| match refused {
-                Refused::OutOfOrder(last) => Refused::OutOfOrder(last),
-                Refused::Queue(BulkRecord::Batch { key, id, body }, refusal) => {
-                    Refused::Queue(Record::Batch { key, id, body }, refusal)
-                }
-                Refused::Queue(BulkRecord::Block { height, body }, refusal) => {
-                    Refused::Queue(Record::Block { height, body }, refusal)
-                }
-            })
+    fn push_bulk(&self, id: PersistId, bytes: u64, record: BulkRecord) -> Result<(), Refused<Record>> {
+        self.bulk.push(id, bytes, record).map_err(|refused| match refused {
+            Refused::OutOfOrder(last) => Refused::OutOfOrder(last),
+            Refused::Queue(BulkRecord::Batch { key, id, body }, refusal) => {
+                Refused::Queue(Record::Batch { key, id, body }, refusal)
+            }
+            Refused::Queue(BulkRecord::Block { height, body }, refusal) => {
+                Refused::Queue(Record::Block { height, body }, refusal)
+            }
+        })
     }
 
     /// Commits what is queued, ends the threads and brings the index up to date.
@@ -377,11 +317,7 @@ impl<T> Drop for PanicReport<'_, T> {
 }
 
 fn run_log(mut writer: LogWriter, queue: &Queue<(PersistId, LogRecord)>, reports: &Reports) {
-    let _report = PanicReport {
-        stream: Stream::Log,
-        queue,
-        reports,
-    };
+    let _report = PanicReport { stream: Stream::Log, queue, reports };
     while let Some(group) = queue.take_all() {
         let (last, records) = split(group);
         if let Err(error) = writer.commit(&records) {
@@ -402,11 +338,7 @@ fn run_log(mut writer: LogWriter, queue: &Queue<(PersistId, LogRecord)>, reports
 }
 
 fn run_bulk(mut writer: BulkWriter, queue: &Queue<(PersistId, BulkRecord)>, reports: &Reports) {
-    let _report = PanicReport {
-        stream: Stream::Bulk,
-        queue,
-        reports,
-    };
+    let _report = PanicReport { stream: Stream::Bulk, queue, reports };
     'groups: while let Some(group) = queue.take_all() {
         let (last, records) = split(group);
         let mut waiting = false;

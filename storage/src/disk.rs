@@ -71,10 +71,7 @@ struct RealLock {
 impl DiskLock for RealLock {}
 
 fn real(file: File) -> Arc<dyn DiskFile> {
-    Arc::new(RealFile {
-        file,
-        cursor: Mutex::new(()),
-    })
+    Arc::new(RealFile { file, cursor: Mutex::new(()) })
 }
 
 impl Disk for RealDisk {
@@ -83,12 +80,7 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
@@ -101,29 +93,16 @@ impl Disk for RealDisk {
 
     fn lock_holder(&self, path: &Path) -> Option<u32> {
         let mut text = String::new();
-        File::open(path)
-            .ok()?
-            .take(16)
-            .read_to_string(&mut text)
-            .ok()?;
+        File::open(path).ok()?.take(16).read_to_string(&mut text).ok()?;
         text.trim().parse().ok()
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)
-            .map(real)
+        OpenOptions::new().read(true).write(true).create_new(true).open(path).map(real)
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(path)
-            .map(real)
+        OpenOptions::new().read(true).write(true).open(path).map(real)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -89,35 +89,15 @@ impl StorageError {
         Self::io_sized(operation, path, 0, source)
     }
 
-    pub(crate) fn io_sized(
-        operation: &'static str,
-        path: &Path,
-        needed: u64,
-        source: io::Error,
-    ) -> Self {
-        if matches!(
-            source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        ) {
-            return Self::DiskFull {
-                path: path.to_owned(),
-                needed,
-                free: 0,
-            };
+    pub(crate) fn io_sized(operation: &'static str, path: &Path, needed: u64, source: io::Error) -> Self {
+        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+            return Self::DiskFull { path: path.to_owned(), needed, free: 0 };
         }
-        Self::Io {
-            operation,
-            path: path.to_owned(),
-            source,
-        }
+        Self::Io { operation, path: path.to_owned(), source }
     }
 
     pub(crate) fn corrupt(path: &Path, offset: u64, reason: impl Into<String>) -> Self {
-        Self::Corrupt {
-            path: path.to_owned(),
-            offset,
-            reason: reason.into(),
-        }
+        Self::Corrupt { path: path.to_owned(), offset, reason: reason.into() }
     }
 
     /// True if the disk was full: the write may be tried again once space is free.

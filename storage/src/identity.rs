@@ -45,40 +45,24 @@ fn hex(bytes: &[u8]) -> String {
 
 impl StoreIdentity {
     fn encode(&self) -> String {
-        let text = format!(
-            "{TITLE}\nnetwork 0x{}\noperator 0x{}\n",
-            hex(&self.network_id),
-            hex(&self.operator)
-        );
+        let text = format!("{TITLE}\nnetwork 0x{}\noperator 0x{}\n", hex(&self.network_id), hex(&self.operator));
         format!("{text}checksum {:08x}\n", crc32c::crc32c(text.as_bytes()))
     }
 }
 
 /// Checks that the directory is of `identity`, or writes that down if it has none yet. True if it was there already.
-pub(crate) fn claim(
-    disk: &dyn Disk,
-    dir: &Path,
-    identity: &StoreIdentity,
-) -> Result<bool, StorageError> {
+pub(crate) fn claim(disk: &dyn Disk, dir: &Path, identity: &StoreIdentity) -> Result<bool, StorageError> {
     let path = dir.join(IDENTITY);
     if !exists(disk, dir, IDENTITY)? {
         if exists(disk, dir, INITIALISED)? {
-            return Err(StorageError::corrupt(
-                &path,
-                0,
-                "the identity file is missing from a directory in use",
-            ));
+            return Err(StorageError::corrupt(&path, 0, "the identity file is missing from a directory in use"));
         }
         write_note(disk, dir, IDENTITY, identity.encode().as_bytes())?;
         return Ok(false);
     }
-    let file = disk
-        .open(&path)
-        .map_err(|error| StorageError::io("open", &path, error))?;
+    let file = disk.open(&path).map_err(|error| StorageError::io("open", &path, error))?;
     let mut bytes = vec![0; MAX_IDENTITY_BYTES];
-    let read = file
-        .read_at(&mut bytes, 0)
-        .map_err(|error| StorageError::io("read", &path, error))?;
+    let read = file.read_at(&mut bytes, 0).map_err(|error| StorageError::io("read", &path, error))?;
     bytes.truncate(read);
     if bytes == identity.encode().as_bytes() {
         return Ok(true);
@@ -90,78 +74,46 @@ pub(crate) fn claim(
         return Err(damaged());
     }
     let value = |name: &str| {
-        let line = signed
-            .lines()
-            .find_map(|line| line.strip_prefix(name))
-            .ok_or_else(damaged)?;
+        let line = signed.lines().find_map(|line| line.strip_prefix(name)).ok_or_else(damaged)?;
         Ok::<_, StorageError>(line.trim().to_owned())
     };
     let wanted = [
-        (
-            "network",
-            value("network ")?,
-            format!("0x{}", hex(&identity.network_id)),
-        ),
-        (
-            "operator",
-            value("operator ")?,
-            format!("0x{}", hex(&identity.operator)),
-        ),
+        ("network", value("network ")?, format!("0x{}", hex(&identity.network_id))),
+        ("operator", value("operator ")?, format!("0x{}", hex(&identity.operator))),
     ];
     for (field, found, expected) in wanted {
         if found != expected {
-            return Err(StorageError::Foreign {
-                path: dir.to_owned(),
-                field,
-                found,
-                expected,
-            });
+            return Err(StorageError::Foreign { path: dir.to_owned(), field, found, expected });
         }
     }
     Err(damaged())
 }
 
 pub(crate) fn exists(disk: &dyn Disk, dir: &Path, name: &str) -> Result<bool, StorageError> {
-    let names = disk
-        .list(dir)
-        .map_err(|error| StorageError::io("list", dir, error))?;
+    let names = disk.list(dir).map_err(|error| StorageError::io("list", dir, error))?;
     Ok(names.iter().any(|entry| entry == name))
 }
 
 /// Writes a small file so that it is there whole or not at all.
-pub(crate) fn write_note(
-    disk: &dyn Disk,
-    dir: &Path,
-    name: &str,
-    text: &[u8],
-) -> Result<(), StorageError> {
+pub(crate) fn write_note(disk: &dyn Disk, dir: &Path, name: &str, text: &[u8]) -> Result<(), StorageError> {
     let path = dir.join(name);
     let unfinished = dir.join(format!("{name}.new"));
     if exists(disk, dir, &format!("{name}.new"))? {
-        disk.unlink(&unfinished)
-            .map_err(|error| StorageError::io("unlink", &unfinished, error))?;
+        disk.unlink(&unfinished).map_err(|error| StorageError::io("unlink", &unfinished, error))?;
     }
-    let file = disk
-        .create(&unfinished)
-        .map_err(|error| StorageError::io("create", &unfinished, error))?;
-    file.write_vectored_at(&[IoSlice::new(text)], 0)
-        .map_err(|error| StorageError::io("write", &unfinished, error))?;
-    file.sync_data()
-        .map_err(|error| StorageError::io("fdatasync", &unfinished, error))?;
-    disk.rename(&unfinished, &path)
-        .map_err(|error| StorageError::io("rename", &unfinished, error))?;
-    disk.sync_dir(dir)
-        .map_err(|error| StorageError::io("fsync", dir, error))
+    let file = disk.create(&unfinished).map_err(|error| StorageError::io("create", &unfinished, error))?;
+    file.write_vectored_at(&[IoSlice::new(text)], 0).map_err(|error| StorageError::io("write", &unfinished, error))?;
+    file.sync_data().map_err(|error| StorageError::io("fdatasync", &unfinished, error))?;
+    disk.rename(&unfinished, &path).map_err(|error| StorageError::io("rename", &unfinished, error))?;
+    disk.sync_dir(dir).map_err(|error| StorageError::io("fsync", dir, error))
 }
 
 /// Removes a small file durably, if it is there.
 pub(crate) fn remove_note(disk: &dyn Disk, dir: &Path, name: &str) -> Result<(), StorageError> {
     if exists(disk, dir, name)? {
         let path = dir.join(name);
-        disk.unlink(&path)
-            .map_err(|error| StorageError::io("unlink", &path, error))?;
-        disk.sync_dir(dir)
-            .map_err(|error| StorageError::io("fsync", dir, error))?;
+        disk.unlink(&path).map_err(|error| StorageError::io("unlink", &path, error))?;
+        disk.sync_dir(dir).map_err(|error| StorageError::io("fsync", dir, error))?;
     }
     Ok(())
 }

@@ -104,11 +104,7 @@ impl Location {
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; 24] = bytes.try_into().ok()?;
         let field = |at: usize| Some(u64::from_be_bytes(bytes[at..at + 8].try_into().ok()?));
-        Some(Self {
-            segment: field(0)?,
-            offset: field(8)?,
-            bytes: field(16)?,
-        })
+        Some(Self { segment: field(0)?, offset: field(8)?, bytes: field(16)? })
     }
 }
 
@@ -119,10 +115,7 @@ fn guard<T>(work: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, Fault> {
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            Err(Fault(format!(
-                "panic inside the index: {}",
-                text.unwrap_or_default()
-            )))
+            Err(Fault(format!("panic inside the index: {}", text.unwrap_or_default())))
         }
     }
 }
@@ -139,11 +132,7 @@ impl Index {
             .mode(sled::Mode::LowSpace)
             .print_profile_on_drop(false);
         let db = guard(|| config.open())?;
-        let index = Self {
-            db,
-            dir: dir.to_owned(),
-            digest: Mutex::new(Digest::default()),
-        };
+        let index = Self { db, dir: dir.to_owned(), digest: Mutex::new(Digest::default()) };
         let found = index.count()?;
         let value = guard(|| index.db.get(CHECKPOINT_KEY))?;
         let Some(value) = value else {
@@ -152,13 +141,9 @@ impl Index {
             }
             return Ok((index, None));
         };
-        let (reach, written) = decode_checkpoint(&value)
-            .ok_or_else(|| Fault("checkpoint of another layout".into()))?;
+        let (reach, written) = decode_checkpoint(&value).ok_or_else(|| Fault("checkpoint of another layout".into()))?;
         if written != found {
-            return Err(Fault(format!(
-                "{} entries found where {} were written",
-                found.count, written.count
-            )));
+            return Err(Fault(format!("{} entries found where {} were written", found.count, written.count)));
         }
         *index.digest() = found;
         Ok((index, Some(reach)))
@@ -183,40 +168,19 @@ impl Index {
     }
 
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Location>, Fault> {
-        guard(|| self.db.get(key))?
-            .map(|value| decode_location(&value))
-            .transpose()
+        guard(|| self.db.get(key))?.map(|value| decode_location(&value)).transpose()
     }
 
     /// Up to `limit` entries from `from` to `to`, both included, in order.
-    pub(crate) fn range(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        limit: usize,
-    ) -> Result<Vec<(IndexKey, Location)>, Fault> {
-        let entries = guard(|| {
-            self.db
-                .range(from..=to)
-                .take(limit)
-                .collect::<Result<Vec<_>, _>>()
-        })?;
-        entries
-            .into_iter()
-            .map(|(key, value)| Ok((key.to_vec(), decode_location(&value)?)))
-            .collect()
+    pub(crate) fn range(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<(IndexKey, Location)>, Fault> {
+        let entries = guard(|| self.db.range(from..=to).take(limit).collect::<Result<Vec<_>, _>>())?;
+        entries.into_iter().map(|(key, value)| Ok((key.to_vec(), decode_location(&value)?))).collect()
     }
 
     /// The last entry from `from` to `to`, both included.
-    pub(crate) fn last(
-        &self,
-        from: &[u8],
-        to: &[u8],
-    ) -> Result<Option<(IndexKey, Location)>, Fault> {
+    pub(crate) fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<(IndexKey, Location)>, Fault> {
         let entry = guard(|| self.db.range(from..=to).next_back().transpose())?;
-        entry
-            .map(|(key, value)| Ok((key.to_vec(), decode_location(&value)?)))
-            .transpose()
+        entry.map(|(key, value)| Ok((key.to_vec(), decode_location(&value)?))).transpose()
     }
 
     /// Adds and removes entries and moves the checkpoint, in one atomic batch.
@@ -273,12 +237,7 @@ impl Index {
 
     /// All entries and the checkpoint, in key order.
     pub(crate) fn contents(&self) -> Result<Contents, Fault> {
-        guard(|| {
-            self.db
-                .iter()
-                .map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec())))
-                .collect()
-        })
+        guard(|| self.db.iter().map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect())
     }
 
     /// Leaves a note that the next start must not use this index.
@@ -323,13 +282,7 @@ fn decode_location(value: &[u8]) -> Result<Location, Fault> {
 fn encode_checkpoint(reach: &Reach, digest: &Digest) -> [u8; CHECKPOINT_BYTES] {
     let mut bytes = [0; CHECKPOINT_BYTES];
     bytes[..4].copy_from_slice(&FORMAT.to_le_bytes());
-    let fields = [
-        reach.segment,
-        reach.tag,
-        reach.offset,
-        digest.count,
-        digest.sum,
-    ];
+    let fields = [reach.segment, reach.tag, reach.offset, digest.count, digest.sum];
     for (slot, field) in bytes[8..].chunks_exact_mut(8).zip(fields) {
         slot.copy_from_slice(&field.to_le_bytes());
     }
@@ -341,16 +294,6 @@ fn decode_checkpoint(bytes: &[u8]) -> Option<(Reach, Digest)> {
         return None;
     }
     let field = |index: usize| u64_at(bytes, 8 + index * 8);
-    let reach = Reach {
-        segment: field(0)?,
-        tag: field(1)?,
-        offset: field(2)?,
-    };
-    Some((
-        reach,
-        Digest {
-            count: field(3)?,
-            sum: field(4)?,
-        },
-    ))
+    let reach = Reach { segment: field(0)?, tag: field(1)?, offset: field(2)? };
+    Some((reach, Digest { count: field(3)?, sum: field(4)? }))
 }

@@ -87,10 +87,7 @@ impl LogWriter {
         for number in self.oldest..next - 1 {
             let path = volume.path(number);
             let size = volume.disk.open(&path).and_then(|file| file.size());
-            sizes.push((
-                number,
-                size.map_err(|error| StorageError::io("open", &path, error))?,
-            ));
+            sizes.push((number, size.map_err(|error| StorageError::io("open", &path, error))?));
         }
         for (number, size) in sizes {
             volume.spares().release(&volume.path(number), size)?;
@@ -106,8 +103,6 @@ impl LogWriter {
         if self.appender.volume.is_stopped() {
             return Err(StorageError::Stopped);
         }
-        self.appender
-            .mark()
-            .inspect_err(|_| self.appender.volume.stop())
+        self.appender.mark().inspect_err(|_| self.appender.volume.stop())
     }
 }

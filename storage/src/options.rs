@@ -58,24 +58,15 @@ impl Default for Options {
             index_cache_bytes: 16 << 20,
             index_dir: None,
             verify_everything: false,
-            log_queue: QueueLimits {
-                bytes: 64 << 20,
-                records: 65_536,
-            },
-            bulk_queue: QueueLimits {
-                bytes: 64 << 20,
-                records: 16_384,
-            },
+            log_queue: QueueLimits { bytes: 64 << 20, records: 65_536 },
+            bulk_queue: QueueLimits { bytes: 64 << 20, records: 16_384 },
         }
     }
 }
 
 impl Options {
     pub(crate) fn check(&self) -> Result<(), StorageError> {
-        for (name, value) in [
-            ("log_file_bytes", self.log_file_bytes),
-            ("segment_bytes", self.segment_bytes),
-        ] {
+        for (name, value) in [("log_file_bytes", self.log_file_bytes), ("segment_bytes", self.segment_bytes)] {
             if !(MIN_FILE_BYTES..=MAX_FILE_BYTES).contains(&value) || !value.is_multiple_of(4096) {
                 return Err(StorageError::Option {
                     name,

@@ -27,16 +27,8 @@ pub(crate) struct Queue<T> {
 
 impl<T> Queue<T> {
     pub(crate) fn new(limits: QueueLimits) -> Self {
-        let state = State {
-            items: VecDeque::new(),
-            bytes: 0,
-            closed: false,
-        };
-        Self {
-            state: Mutex::new(state),
-            changed: Condvar::new(),
-            limits,
-        }
+        let state = State { items: VecDeque::new(), bytes: 0, closed: false };
+        Self { state: Mutex::new(state), changed: Condvar::new(), limits }
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
@@ -49,8 +41,7 @@ impl<T> Queue<T> {
         if state.closed {
             return Err((item, Refusal::Closed));
         }
-        let over = state.items.len() >= self.limits.records
-            || state.bytes.saturating_add(bytes) > self.limits.bytes;
+        let over = state.items.len() >= self.limits.records || state.bytes.saturating_add(bytes) > self.limits.bytes;
         if over && !state.items.is_empty() {
             return Err((item, Refusal::Full));
         }
@@ -72,10 +63,7 @@ impl<T> Queue<T> {
             if state.closed {
                 return None;
             }
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 

@@ -79,10 +79,7 @@ pub(crate) fn record_bytes(label: &Label, body: u64) -> u64 {
 }
 
 fn head_crc(offset: u64, head: &[u8]) -> u32 {
-    crc32c::crc32c_append(
-        crc32c::crc32c(&offset.to_le_bytes()),
-        head.get(8..).unwrap_or_default(),
-    )
+    crc32c::crc32c_append(crc32c::crc32c(&offset.to_le_bytes()), head.get(8..).unwrap_or_default())
 }
 
 impl Head {
@@ -108,8 +105,7 @@ impl Head {
         bytes[32] = kind;
         match &self.label {
             Label::Batch(key, id) => {
-                bytes[HEAD_BYTES..HEAD_BYTES + BATCH_KEY_BYTES]
-                    .copy_from_slice(&encode_batch(key, id));
+                bytes[HEAD_BYTES..HEAD_BYTES + BATCH_KEY_BYTES].copy_from_slice(&encode_batch(key, id));
             }
             Label::Block(height) => bytes[HEAD_BYTES..len].copy_from_slice(&height.to_be_bytes()),
             Label::Entry | Label::Checkpoint | Label::Mark => {}
@@ -136,30 +132,19 @@ impl Head {
             1 => Label::Entry,
             2 => Label::Checkpoint,
             3 => Label::Mark,
-            4 => {
-                decode_batch(key.get(..BATCH_KEY_BYTES)?).map(|(key, id)| Label::Batch(key, id))?
-            }
+            4 => decode_batch(key.get(..BATCH_KEY_BYTES)?).map(|(key, id)| Label::Batch(key, id))?,
             _ => Label::Block(u64::from_be_bytes(key.try_into().ok()?)),
         };
-        Some(Self {
-            label,
-            body_len,
-            body_crc: u32_at(fixed, 20)?,
-            synced_to: u64_at(fixed, 24)?,
-        })
+        Some(Self { label, body_len, body_crc: u32_at(fixed, 20)?, synced_to: u64_at(fixed, 24)? })
     }
 }
 
 /// Reads a little-endian number; none past the end.
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(
-        bytes.get(at..at.checked_add(4)?)?.try_into().ok()?,
-    ))
+    Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
 }
 
 /// Reads a little-endian number; none past the end.
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(
-        bytes.get(at..at.checked_add(8)?)?.try_into().ok()?,
-    ))
+    Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
 }

@@ -26,10 +26,7 @@ pub(crate) trait Source {
 
 impl Source for &[u8] {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let rest = usize::try_from(offset)
-            .ok()
-            .and_then(|at| self.get(at..))
-            .unwrap_or_default();
+        let rest = usize::try_from(offset).ok().and_then(|at| self.get(at..)).unwrap_or_default();
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);
         Ok(count)
@@ -74,14 +71,7 @@ pub(crate) struct Scanner<'a> {
 impl<'a> Scanner<'a> {
     /// Scans `source` from `start` up to `end`, for records with `tag`.
     pub(crate) fn new(source: &'a dyn Source, tag: u64, start: u64, end: u64) -> Self {
-        Self {
-            source,
-            tag,
-            position: start,
-            end,
-            window: Vec::new(),
-            window_at: start,
-        }
+        Self { source, tag, position: start, end, window: Vec::new(), window_at: start }
     }
 
     /// Where the next record starts, or the first bad one.
@@ -92,13 +82,9 @@ impl<'a> Scanner<'a> {
     /// Makes up to `len` bytes at `offset` available, fewer at the end, and says where in the window they are.
     fn fill(&mut self, offset: u64, len: usize) -> io::Result<std::ops::Range<usize>> {
         let len = len.min(usize::try_from(self.end.saturating_sub(offset)).unwrap_or(usize::MAX));
-        let inside = offset
-            .checked_sub(self.window_at)
-            .and_then(|skip| usize::try_from(skip).ok());
+        let inside = offset.checked_sub(self.window_at).and_then(|skip| usize::try_from(skip).ok());
         if let Some(skip) = inside
-            && skip
-                .checked_add(len)
-                .is_some_and(|stop| stop <= self.window.len())
+            && skip.checked_add(len).is_some_and(|stop| stop <= self.window.len())
         {
             return Ok(skip..skip + len);
         }
@@ -113,11 +99,7 @@ impl<'a> Scanner<'a> {
     fn head_at(&mut self, offset: u64) -> io::Result<Option<Head>> {
         let range = self.fill(offset, MAX_HEAD_BYTES)?;
         let head = Head::decode(&self.window[range], self.tag, offset);
-        Ok(head.filter(|head| {
-            offset
-                .checked_add(head.record_bytes())
-                .is_some_and(|stop| stop <= self.end)
-        }))
+        Ok(head.filter(|head| offset.checked_add(head.record_bytes()).is_some_and(|stop| stop <= self.end)))
     }
 
     /// The next good record; none at the end or at a bad one, where [`position`](Self::position) then stays.
@@ -180,10 +162,7 @@ impl<'a> Scanner<'a> {
                 }
                 if let Some(head) = self.head_at(candidate)? {
                     if head.synced_to > bad {
-                        return Ok(Tail::Corrupt {
-                            later: candidate,
-                            synced_to: head.synced_to,
-                        });
+                        return Ok(Tail::Corrupt { later: candidate, synced_to: head.synced_to });
                     }
                     strays.push(candidate);
                     torn = true;
@@ -191,11 +170,7 @@ impl<'a> Scanner<'a> {
             }
             at += words as u64 * ALIGNMENT;
         }
-        Ok(if torn || !strays.is_empty() {
-            Tail::Torn { strays }
-        } else {
-            Tail::Clean
-        })
+        Ok(if torn || !strays.is_empty() { Tail::Torn { strays } } else { Tail::Clean })
     }
 
     fn has_tag(&mut self, offset: u64) -> io::Result<bool> {
@@ -234,10 +209,5 @@ pub fn scan_bytes(bytes: &[u8], tag: u64) -> ScanReport {
         Ok(Tail::Torn { strays }) => (None, strays.len()),
         Ok(Tail::Clean) | Err(_) => (None, 0),
     };
-    ScanReport {
-        records,
-        end,
-        contradicted_at,
-        strays,
-    }
+    ScanReport { records, end, contradicted_at, strays }
 }

@@ -83,9 +83,7 @@ pub(crate) fn fresh_tag() -> u64 {
 impl Summary {
     pub(crate) fn add(&mut self, label: &Label) {
         let widen = |span: &mut Option<(u64, u64)>, value: u64| {
-            *span = Some(span.map_or((value, value), |(low, high)| {
-                (low.min(value), high.max(value))
-            }));
+            *span = Some(span.map_or((value, value), |(low, high)| (low.min(value), high.max(value))));
         };
         self.records += 1;
         match label {
@@ -97,8 +95,7 @@ impl Summary {
 
     /// True if every batch is of an epoch below `epoch` and every block below `height`.
     pub(crate) fn is_below(&self, epoch: u64, height: u64) -> bool {
-        self.epochs.is_none_or(|(_, high)| high < epoch)
-            && self.heights.is_none_or(|(_, high)| high < height)
+        self.epochs.is_none_or(|(_, high)| high < epoch) && self.heights.is_none_or(|(_, high)| high < height)
     }
 }
 
@@ -126,9 +123,7 @@ impl FileHead {
             return Err("the file head fails its checksum");
         }
         if u32_at(bytes, 8).ok_or(short)? != FORMAT {
-            return Err(
-                "the file has a layout that this program does not know; run the program that wrote it",
-            );
+            return Err("the file has a layout that this program does not know; run the program that wrote it");
         }
         let stream = match bytes[12] {
             1 => StreamKind::Log,
@@ -149,16 +144,8 @@ impl Footer {
     pub(crate) fn encode(&self, tag: u64) -> [u8; FOOTER_ENCODED] {
         let (epoch_low, epoch_high) = self.summary.epochs.unwrap_or((u64::MAX, 0));
         let (height_low, height_high) = self.summary.heights.unwrap_or((u64::MAX, 0));
-        let fields = [
-            FOOTER_MAGIC,
-            tag,
-            self.end,
-            self.summary.records,
-            epoch_low,
-            epoch_high,
-            height_low,
-            height_high,
-        ];
+        let fields =
+            [FOOTER_MAGIC, tag, self.end, self.summary.records, epoch_low, epoch_high, height_low, height_high];
         let mut bytes = [0; FOOTER_ENCODED];
         for (slot, field) in bytes.chunks_exact_mut(8).zip(fields) {
             slot.copy_from_slice(&field.to_le_bytes());
@@ -170,61 +157,33 @@ impl Footer {
 
     fn decode(bytes: &[u8], tag: u64) -> Option<Self> {
         let field = |index: usize| u64_at(bytes, index * 8);
-        if field(0)? != FOOTER_MAGIC
-            || field(1)? != tag
-            || u32_at(bytes, 64)? != crc32c::crc32c(bytes.get(..64)?)
-        {
+        if field(0)? != FOOTER_MAGIC || field(1)? != tag || u32_at(bytes, 64)? != crc32c::crc32c(bytes.get(..64)?) {
             return None;
         }
         let span = |low: u64, high: u64| (low <= high).then_some((low, high));
-        let summary = Summary {
-            records: field(3)?,
-            epochs: span(field(4)?, field(5)?),
-            heights: span(field(6)?, field(7)?),
-        };
-        Some(Self {
-            end: field(2)?,
-            summary,
-        })
+        let summary =
+            Summary { records: field(3)?, epochs: span(field(4)?, field(5)?), heights: span(field(6)?, field(7)?) };
+        Some(Self { end: field(2)?, summary })
     }
 }
 
 impl RecordFile {
     /// Opens the file `number` of a stream and checks its head.
-    pub(crate) fn open(
-        disk: &dyn Disk,
-        path: &Path,
-        stream: StreamKind,
-        number: u64,
-    ) -> Result<Self, StorageError> {
-        let file = disk
-            .open(path)
-            .map_err(|error| StorageError::io("open", path, error))?;
+    pub(crate) fn open(disk: &dyn Disk, path: &Path, stream: StreamKind, number: u64) -> Result<Self, StorageError> {
+        let file = disk.open(path).map_err(|error| StorageError::io("open", path, error))?;
         let mut bytes = [0; HEAD_ENCODED];
-        let read = file
-            .read_at(&mut bytes, 0)
-            .map_err(|error| StorageError::io("read", path, error))?;
-        let head = FileHead::decode(&bytes[..read])
-            .map_err(|reason| StorageError::corrupt(path, 0, reason))?;
+        let read = file.read_at(&mut bytes, 0).map_err(|error| StorageError::io("read", path, error))?;
+        let head = FileHead::decode(&bytes[..read]).map_err(|reason| StorageError::corrupt(path, 0, reason))?;
         if head.stream != stream || head.number != number {
-            let reason = format!(
-                "the file head says {:?} file {}, the name says {number}",
-                head.stream, head.number
-            );
+            let reason = format!("the file head says {:?} file {}, the name says {number}", head.stream, head.number);
             return Err(StorageError::corrupt(path, 0, reason));
         }
-        let size = file
-            .size()
-            .map_err(|error| StorageError::io("stat", path, error))?;
+        let size = file.size().map_err(|error| StorageError::io("stat", path, error))?;
         if size < head.size || head.size < FILE_HEAD_BYTES + FOOTER_BYTES {
             let reason = format!("the file has {size} bytes, its head says {}", head.size);
             return Err(StorageError::corrupt(path, size, reason));
         }
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            head,
-        })
+        Ok(Self { path: path.to_owned(), file, head })
     }
 
     /// Where the room for records ends.
@@ -241,9 +200,7 @@ impl RecordFile {
     }
 
     pub(crate) fn read(&self, buffer: &mut [u8], offset: u64) -> Result<usize, StorageError> {
-        self.file
-            .read_at(buffer, offset)
-            .map_err(|error| StorageError::io("read", &self.path, error))
+        self.file.read_at(buffer, offset).map_err(|error| StorageError::io("read", &self.path, error))
     }
 
     pub(crate) fn write(&self, buffers: &[IoSlice<'_>], offset: u64) -> Result<(), StorageError> {

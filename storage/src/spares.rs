@@ -42,14 +42,7 @@ impl Spares {
         keep: usize,
         names: &[String],
     ) -> Result<Self, StorageError> {
-        let mut spares = Self {
-            disk,
-            dir,
-            file_bytes,
-            keep,
-            free: Vec::new(),
-            next: 0,
-        };
+        let mut spares = Self { disk, dir, file_bytes, keep, free: Vec::new(), next: 0 };
         for name in names.iter().filter(|name| name.starts_with(PREFIX)) {
             let path = spares.dir.join(name);
             let number = name[PREFIX.len()..].parse::<u64>().unwrap_or(0);
@@ -58,10 +51,7 @@ impl Spares {
             if size.is_ok_and(|size| size == file_bytes) && spares.free.len() < keep {
                 spares.free.push(path);
             } else {
-                spares
-                    .disk
-                    .unlink(&path)
-                    .map_err(|error| StorageError::io("unlink", &path, error))?;
+                spares.disk.unlink(&path).map_err(|error| StorageError::io("unlink", &path, error))?;
             }
         }
         Ok(spares)
@@ -78,17 +68,11 @@ impl Spares {
     }
 
     /// A file of `bytes` with any contents, to be renamed by the caller.
-    pub(crate) fn take(
-        &mut self,
-        bytes: u64,
-    ) -> Result<(PathBuf, Arc<dyn DiskFile>), StorageError> {
+    pub(crate) fn take(&mut self, bytes: u64) -> Result<(PathBuf, Arc<dyn DiskFile>), StorageError> {
         if bytes == self.file_bytes
             && let Some(path) = self.free.pop()
         {
-            let file = self
-                .disk
-                .open(&path)
-                .map_err(|error| StorageError::io("open", &path, error))?;
+            let file = self.disk.open(&path).map_err(|error| StorageError::io("open", &path, error))?;
             return Ok((path, file));
         }
         let path = self.name();
@@ -110,39 +94,25 @@ impl Spares {
     pub(crate) fn release(&mut self, path: &Path, bytes: u64) -> Result<Released, StorageError> {
         if bytes == self.file_bytes && self.free.len() < self.keep {
             let spare = self.name();
-            self.disk
-                .rename(path, &spare)
-                .map_err(|error| StorageError::io("rename", path, error))?;
+            self.disk.rename(path, &spare).map_err(|error| StorageError::io("rename", path, error))?;
             self.free.push(spare);
             return Ok(Released::Recycled);
         }
-        self.disk
-            .unlink(path)
-            .map_err(|error| StorageError::io("unlink", path, error))?;
+        self.disk.unlink(path).map_err(|error| StorageError::io("unlink", path, error))?;
         Ok(Released::Unlinked)
     }
 }
 
-fn create_file(
-    disk: &dyn Disk,
-    path: &Path,
-    bytes: u64,
-) -> Result<Arc<dyn DiskFile>, StorageError> {
-    let file = disk
-        .create(path)
-        .map_err(|error| StorageError::io_sized("create", path, bytes, error))?;
+fn create_file(disk: &dyn Disk, path: &Path, bytes: u64) -> Result<Arc<dyn DiskFile>, StorageError> {
+    let file = disk.create(path).map_err(|error| StorageError::io_sized("create", path, bytes, error))?;
     if let Err(error) = file.allocate(bytes) {
         // Best effort: a leftover spare of the wrong size is removed at the next start anyway.
         let _ = disk.unlink(path);
         let free = disk.free_bytes(path.parent().unwrap_or(path)).unwrap_or(0);
-        return Err(
-            match StorageError::io_sized("allocate", path, bytes, error) {
-                StorageError::DiskFull { path, needed, .. } => {
-                    StorageError::DiskFull { path, needed, free }
-                }
-                other => other,
-            },
-        );
+        return Err(match StorageError::io_sized("allocate", path, bytes, error) {
+            StorageError::DiskFull { path, needed, .. } => StorageError::DiskFull { path, needed, free },
+            other => other,
+        });
     }
     Ok(file)
 }
@@ -160,16 +130,10 @@ fn fill(file: &dyn DiskFile, path: &Path, bytes: u64) -> Result<(), StorageError
     let zeros = vec![0; ZERO_BYTES];
     let mut at = 0;
     while at < bytes {
-        let count = usize::try_from(bytes - at)
-            .unwrap_or(ZERO_BYTES)
-            .min(ZERO_BYTES);
+        let count = usize::try_from(bytes - at).unwrap_or(ZERO_BYTES).min(ZERO_BYTES);
         file.write_vectored_at(&[IoSlice::new(&zeros[..count])], at)
             .map_err(|error| StorageError::io_sized("write", path, bytes, error))?;
         at += count as u64;
     }
-    file.sync_data().map_err(|source| StorageError::Io {
-        operation: "fdatasync",
-        path: path.to_owned(),
-        source,
-    })
+    file.sync_data().map_err(|source| StorageError::Io { operation: "fdatasync", path: path.to_owned(), source })
 }

@@ -9,12 +9,10 @@ use bytes::Bytes;
 
 use crate::appender::Volume;
 use crate::bulk::BulkWriter;
-use crate::catalog::{Catalog, Pruned, Retention, StoredBatch, StoredBlock, TAIL_ENTRIES};
+use crate::catalog::{Catalog, Pruned, Retention, StoredBatch, StoredBlock};
 use crate::disk::{Disk, DiskLock};
 use crate::error::StorageError;
-use crate::identity::{
-    INITIALISED, LOCK, LOG_LOST, Origin, StoreIdentity, claim, exists, remove_note, write_note,
-};
+use crate::identity::{INITIALISED, LOCK, LOG_LOST, Origin, StoreIdentity, claim, exists, remove_note, write_note};
 use crate::key::BatchKey;
 use crate::log::LogWriter;
 use crate::metrics::{Metrics, StreamCounters};
@@ -59,8 +57,7 @@ impl Store {
         let log_dir = dir.join("log");
         let bulk_dir = dir.join("segments");
         for path in [dir, &log_dir, &bulk_dir] {
-            disk.create_dir(path)
-                .map_err(|error| StorageError::io("create", path, error))?;
+            disk.create_dir(path).map_err(|error| StorageError::io("create", path, error))?;
         }
         let lock: Arc<dyn DiskLock> = Arc::from(lock(&*disk, dir)?);
         let known = claim(&*disk, dir, &identity)?;
@@ -70,22 +67,8 @@ impl Store {
             sync_tree(&*disk, dir)?;
         }
         let stopped = Arc::new(AtomicBool::new(false));
-        let log = volume(
-            &disk,
-            log_dir,
-            StreamKind::Log,
-            options.log_file_bytes,
-            &options,
-            (&stopped, &lock),
-        )?;
-        let bulk = volume(
-            &disk,
-            bulk_dir,
-            StreamKind::Bulk,
-            options.segment_bytes,
-            &options,
-            (&stopped, &lock),
-        )?;
+        let log = volume(&disk, log_dir, StreamKind::Log, options.log_file_bytes, &options, (&stopped, &lock))?;
+        let bulk = volume(&disk, bulk_dir, StreamKind::Bulk, options.segment_bytes, &options, (&stopped, &lock))?;
         if initialised && log.1.is_empty() {
             write_note(&*disk, dir, LOG_LOST, b"the log was missing at a start\n")?;
         }
@@ -96,12 +79,8 @@ impl Store {
         if options.verify_everything {
             segments.verify(progress)?;
         }
-        let index_dir = options
-            .index_dir
-            .clone()
-            .unwrap_or_else(|| dir.join("index"));
-        let (index, memory, index_state) =
-            segments.index(&index_dir, options.index_cache_bytes, progress)?;
+        let index_dir = options.index_dir.clone().unwrap_or_else(|| dir.join("index"));
+        let (index, memory, index_state) = segments.index(&index_dir, options.index_cache_bytes, progress)?;
         let has_records = contents.checkpoint.is_some() || !contents.records.is_empty();
         let origin = settle_origin(&*disk, dir, initialised, has_records, segments.is_empty())?;
         let recovered = Recovered {
@@ -113,61 +92,26 @@ impl Store {
             index: index_state,
         };
         let catalog = Arc::new(Catalog::new(bulk, segments.segments, memory, index));
-        let bulk_writer = BulkWriter {
-            appender: segments.appender,
-            catalog: catalog.clone(),
-        };
+        let bulk_writer = BulkWriter { appender: segments.appender, catalog: catalog.clone() };
         let writers = Mutex::new(Some((log_writer, bulk_writer)));
-        let shared = Shared {
-            disk,
-            dir: dir.to_owned(),
-            options,
-            catalog,
-            log,
-            writers,
-        };
-        Ok((
-            Self {
-                shared: Arc::new(shared),
-            },
-            recovered,
-        ))
+        let shared = Shared { disk, dir: dir.to_owned(), options, catalog, log, writers };
+        Ok((Self { shared: Arc::new(shared) }, recovered))
     }
 
     /// Hands out the two writers, once. A [`Committer`](crate::Committer) takes them itself.
     pub fn writers(&self) -> Result<(LogWriter, BulkWriter), StorageError> {
-        let mut writers = self
-            .shared
-            .writers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut writers = self.shared.writers.lock().unwrap_or_else(PoisonError::into_inner);
         writers.take().ok_or(StorageError::WritersTaken)
     }
 
     /// All batches at a key; several if the lane forked.
-    pub fn batch(
-        &self,
-        epoch: u64,
-        lane: u16,
-        sequence: u64,
-    ) -> Result<Vec<([u8; 32], Bytes)>, StorageError> {
-        let found = self.shared.catalog.batch(&BatchKey {
-            epoch,
-            lane,
-            sequence,
-        })?;
-        Ok(found
-            .into_iter()
-            .map(|batch| (batch.id, batch.body))
-            .collect())
+    pub fn batch(&self, epoch: u64, lane: u16, sequence: u64) -> Result<Vec<([u8; 32], Bytes)>, StorageError> {
+        let found = self.shared.catalog.batch(&BatchKey { epoch, lane, sequence })?;
+        Ok(found.into_iter().map(|batch| (batch.id, batch.body)).collect())
     }
 
     /// Batches whose keys lie in `range`, in key order, up to `max_bytes` of bodies, but at least one if there is one.
-    pub fn batches(
-        &self,
-        range: Range<BatchKey>,
-        max_bytes: u64,
-    ) -> Result<Vec<StoredBatch>, StorageError> {
+    pub fn batches(&self, range: Range<BatchKey>, max_bytes: u64) -> Result<Vec<StoredBatch>, StorageError> {
         self.shared.catalog.batches(&range, max_bytes)
     }
 
@@ -177,11 +121,7 @@ impl Store {
     }
 
     /// Blocks of `height`, `height` + 1 and so on without a gap, up to `max_bytes` of bodies, but at least one if there is one.
-    pub fn blocks_from(
-        &self,
-        height: u64,
-        max_bytes: u64,
-    ) -> Result<Vec<StoredBlock>, StorageError> {
+    pub fn blocks_from(&self, height: u64, max_bytes: u64) -> Result<Vec<StoredBlock>, StorageError> {
         self.shared.catalog.blocks_from(height, max_bytes)
     }
 
@@ -203,10 +143,7 @@ impl Store {
     /// Bytes that can still be allocated on the disk.
     pub fn free_bytes(&self) -> Result<u64, StorageError> {
         let dir = &self.shared.dir;
-        self.shared
-            .disk
-            .free_bytes(dir)
-            .map_err(|error| StorageError::io("stat", dir, error))
+        self.shared.disk.free_bytes(dir).map_err(|error| StorageError::io("stat", dir, error))
     }
 
     /// True if the disk is below its free-space mark.
@@ -247,10 +184,7 @@ impl Store {
         let catalog = &self.shared.catalog;
         let mark = self.shared.options.free_space_mark;
         // The log may use the last space: without it the node cannot even vote.
-        let wanted = [
-            (&self.shared.log, true, 0),
-            (&catalog.volume, catalog.nears_rotation(), mark),
-        ];
+        let wanted = [(&self.shared.log, true, 0), (&catalog.volume, catalog.nears_rotation(), mark)];
         for (volume, _, mark) in wanted.into_iter().filter(|(_, wanted, _)| *wanted) {
             let Some((path, bytes)) = volume.spares().wanted() else {
                 continue;
@@ -268,9 +202,7 @@ impl Store {
     pub(crate) fn wants_maintenance(&self) -> bool {
         let catalog = &self.shared.catalog;
         let lacks = |volume: &Volume| volume.spares().len() < self.shared.options.spare_files;
-        catalog.unindexed() >= TAIL_ENTRIES
-            || lacks(&self.shared.log)
-            || (catalog.nears_rotation() && lacks(&catalog.volume))
+        catalog.lags() || lacks(&self.shared.log) || (catalog.nears_rotation() && lacks(&catalog.volume))
     }
 
     /// Moves everything into the index. Not needed for safety; it makes the next start quick.
@@ -289,36 +221,25 @@ impl Store {
 fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskLock>, StorageError> {
     let path = dir.join(LOCK);
     disk.lock(&path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::WouldBlock => StorageError::Locked {
-            path: dir.to_owned(),
-            holder: disk.lock_holder(&path),
-        },
+        std::io::ErrorKind::WouldBlock => {
+            StorageError::Locked { path: dir.to_owned(), holder: disk.lock_holder(&path) }
+        }
         _ => StorageError::io("lock", &path, error),
     })
 }
 
 fn check_space(disk: &dyn Disk, dir: &Path, options: &Options) -> Result<(), StorageError> {
-    let free = disk
-        .free_bytes(dir)
-        .map_err(|error| StorageError::io("stat", dir, error))?;
-    let needed = options
-        .free_space_mark
-        .saturating_add(options.log_file_bytes)
-        .saturating_add(options.segment_bytes);
+    let free = disk.free_bytes(dir).map_err(|error| StorageError::io("stat", dir, error))?;
+    let needed = options.free_space_mark.saturating_add(options.log_file_bytes).saturating_add(options.segment_bytes);
     if free < needed {
-        return Err(StorageError::DiskFull {
-            path: dir.to_owned(),
-            needed,
-            free,
-        });
+        return Err(StorageError::DiskFull { path: dir.to_owned(), needed, free });
     }
     Ok(())
 }
 
 /// Makes the directories themselves durable.
 fn sync_tree(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
-    disk.sync_dir(dir)
-        .map_err(|error| StorageError::io("fsync", dir, error))?;
+    disk.sync_dir(dir).map_err(|error| StorageError::io("fsync", dir, error))?;
     match dir.parent() {
         // Not every parent may be opened by this user; then the creation of the directory rests on the file system.
         Some(parent) if !parent.as_os_str().is_empty() => match disk.sync_dir(parent) {
@@ -339,16 +260,8 @@ fn volume(
     options: &Options,
     (stopped, lock): (&Arc<AtomicBool>, &Arc<dyn DiskLock>),
 ) -> Result<(Arc<Volume>, Vec<u64>), StorageError> {
-    let names = disk
-        .list(&dir)
-        .map_err(|error| StorageError::io("list", &dir, error))?;
-    let spares = Spares::load(
-        disk.clone(),
-        dir.clone(),
-        file_bytes,
-        options.spare_files,
-        &names,
-    )?;
+    let names = disk.list(&dir).map_err(|error| StorageError::io("list", &dir, error))?;
+    let spares = Spares::load(disk.clone(), dir.clone(), file_bytes, options.spare_files, &names)?;
     let volume = Volume {
         disk: disk.clone(),
         dir,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Catalog, Location, TAIL_ENTRIES};
+use super::{Catalog, Location};
 use crate::error::StorageError;
 use crate::index::{Contents, Fault, Reach};
 use crate::key::IndexKey;
@@ -44,15 +44,11 @@ impl Catalog {
         loop {
             let kept = self.volume.counters.live_bytes();
             pruned.kept_bytes = kept;
-            let oldest = self
-                .segments()
-                .first_key_value()
-                .map(|(number, segment)| (*number, segment.clone()));
+            let oldest = self.segments().first_key_value().map(|(number, segment)| (*number, segment.clone()));
             let Some((number, segment)) = oldest else {
                 break;
             };
-            let droppable =
-                segment.closed && segment.summary.is_below(retention.epoch, retention.height);
+            let droppable = segment.closed && segment.summary.is_below(retention.epoch, retention.height);
             if kept <= retention.max_bytes || !droppable || self.volume.is_stopped() {
                 break;
             }
@@ -93,11 +89,7 @@ impl Catalog {
         {
             let mut tail = self.tail_mut();
             for key in &keys {
-                if tail
-                    .entries
-                    .get(key)
-                    .is_some_and(|location| location.segment == number)
-                {
+                if tail.entries.get(key).is_some_and(|location| location.segment == number) {
                     tail.entries.remove(key);
                 }
             }
@@ -116,17 +108,14 @@ impl Catalog {
             })
             .collect();
         if let Err(fault) = stale.and_then(|keys| index.apply(&[], &keys, reach)) {
-            tracing::error!(
-                fault = fault.0,
-                "the index failed while pruning; it will be rebuilt at the next start"
-            );
+            tracing::error!(fault = fault.0, "the index failed while pruning; it will be rebuilt at the next start");
             index.distrust();
         }
     }
 
     /// Brings the index up to date if enough has gathered, or always with `all`.
     pub(crate) fn maintain_index(&self, all: bool) {
-        if all || self.unindexed() >= TAIL_ENTRIES {
+        if all || self.lags() {
             let _one = self.maintenance();
             self.index_tail();
         }
@@ -138,18 +127,9 @@ impl Catalog {
         let index = self.index()?;
         let (entries, reach): (Vec<(IndexKey, Location)>, _) = {
             let tail = self.tail();
-            (
-                tail.entries
-                    .iter()
-                    .map(|(key, location)| (key.clone(), *location))
-                    .collect(),
-                tail.reach,
-            )
+            (tail.entries.iter().map(|(key, location)| (key.clone(), *location)).collect(), tail.reach)
         };
-        if let Err(fault) = index
-            .apply(&entries, &[], reach)
-            .and_then(|()| index.flush())
-        {
+        if let Err(fault) = index.apply(&entries, &[], reach).and_then(|()| index.flush()) {
             // Memory keeps the entries; the next read that meets the fault replaces the index.
             tracing::error!(fault = fault.0, "the index could not be brought up to date");
             index.distrust();

@@ -64,28 +64,20 @@ impl Catalog {
     }
 
     /// Batches in a range of keys, in order, up to `max_bytes` (but at least one).
-    pub(crate) fn batches(
-        &self,
-        range: &Range<BatchKey>,
-        max_bytes: u64,
-    ) -> Result<Vec<StoredBatch>, StorageError> {
+    pub(crate) fn batches(&self, range: &Range<BatchKey>, max_bytes: u64) -> Result<Vec<StoredBatch>, StorageError> {
         let mut found: Vec<StoredBatch> = Vec::new();
         let mut bytes = 0;
-        self.walk(
-            batch_floor(&range.start),
-            batch_floor(&range.end),
-            |label, body| {
-                bytes += body.len() as u64;
-                let Label::Batch(key, id) = label else {
-                    return true;
-                };
-                if key >= range.end || (bytes > max_bytes && !found.is_empty()) {
-                    return false;
-                }
-                found.push(StoredBatch { key, id, body });
-                true
-            },
-        )?;
+        self.walk(batch_floor(&range.start), batch_floor(&range.end), |label, body| {
+            bytes += body.len() as u64;
+            let Label::Batch(key, id) = label else {
+                return true;
+            };
+            if key >= range.end || (bytes > max_bytes && !found.is_empty()) {
+                return false;
+            }
+            found.push(StoredBatch { key, id, body });
+            true
+        })?;
         Ok(found)
     }
 
@@ -99,11 +91,7 @@ impl Catalog {
     }
 
     /// Blocks from a height on, without a gap, up to `max_bytes` (but at least one, if there is one).
-    pub(crate) fn blocks_from(
-        &self,
-        height: u64,
-        max_bytes: u64,
-    ) -> Result<Vec<StoredBlock>, StorageError> {
+    pub(crate) fn blocks_from(&self, height: u64, max_bytes: u64) -> Result<Vec<StoredBlock>, StorageError> {
         let mut found: Vec<StoredBlock> = Vec::new();
         let mut bytes = 0;
         let mut next = height;
@@ -127,20 +115,10 @@ impl Catalog {
         let (from, to) = (block_key(0), block_key(u64::MAX));
         loop {
             let tail = self.tail();
-            let first = tail
-                .entries
-                .range(from.clone()..=to.clone())
-                .next()
-                .map(|(key, _)| key.clone());
-            let last = tail
-                .entries
-                .range(from.clone()..=to.clone())
-                .next_back()
-                .map(|(key, _)| key.clone());
+            let first = tail.entries.range(from.clone()..=to.clone()).next().map(|(key, _)| key.clone());
+            let last = tail.entries.range(from.clone()..=to.clone()).next_back().map(|(key, _)| key.clone());
             drop(tail);
-            let indexed = self
-                .index()
-                .map(|index| Ok((index.range(&from, &to, 1)?, index.last(&from, &to)?)));
+            let indexed = self.index().map(|index| Ok((index.range(&from, &to, 1)?, index.last(&from, &to)?)));
             let (low, high) = match indexed {
                 Some(Err(fault)) => {
                     self.repair(&fault)?;
@@ -153,16 +131,8 @@ impl Catalog {
                 Some(Label::Block(height)) => Some(height),
                 _ => None,
             };
-            let first = first
-                .into_iter()
-                .chain(low.map(|(key, _)| key))
-                .filter_map(height)
-                .min();
-            let last = last
-                .into_iter()
-                .chain(high.map(|(key, _)| key))
-                .filter_map(height)
-                .max();
+            let first = first.into_iter().chain(low.map(|(key, _)| key)).filter_map(height).min();
+            let last = last.into_iter().chain(high.map(|(key, _)| key)).filter_map(height).max();
             return Ok(first.zip(last));
         }
     }
@@ -207,10 +177,7 @@ impl Catalog {
                     }
                     Outcome::Gone => {}
                     Outcome::Misplaced(_) if !trusted => {
-                        lied = Some(format!(
-                            "an entry points at another record in segment {}",
-                            location.segment
-                        ));
+                        lied = Some(format!("an entry points at another record in segment {}", location.segment));
                     }
                     Outcome::Misplaced(error) | Outcome::Damaged(error) => return Err(error),
                 }
@@ -227,27 +194,17 @@ impl Catalog {
                 break;
             }
         }
-        let damage = self
-            .damage
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match damage {
-            Some((path, offset)) if !met_any => Err(StorageError::corrupt(
-                &path,
-                offset,
-                "a record is damaged, and what was asked for may be it",
-            )),
+            Some((path, offset)) if !met_any => {
+                Err(StorageError::corrupt(&path, offset, "a record is damaged, and what was asked for may be it"))
+            }
             _ => Ok(()),
         }
     }
 
     /// The next entries from `from` to `to`, memory over index.
-    fn page(
-        &self,
-        from: &IndexKey,
-        to: &IndexKey,
-    ) -> Result<BTreeMap<IndexKey, Entry>, StorageError> {
+    fn page(&self, from: &IndexKey, to: &IndexKey) -> Result<BTreeMap<IndexKey, Entry>, StorageError> {
         if from > to {
             return Ok(BTreeMap::new());
         }
@@ -271,19 +228,12 @@ impl Catalog {
             };
             // A side that was cut off at PAGE says nothing about later keys, so nothing after the earlier cut counts.
             let cut = |entries: &[(IndexKey, Location)]| {
-                (entries.len() == PAGE)
-                    .then(|| entries.last().map(|(key, _)| key.clone()))
-                    .flatten()
+                (entries.len() == PAGE).then(|| entries.last().map(|(key, _)| key.clone())).flatten()
             };
             let bound = [cut(&tail), cut(&indexed)].into_iter().flatten().min();
-            let mut page: BTreeMap<IndexKey, Entry> = indexed
-                .into_iter()
-                .map(|(key, location)| (key, (location, false)))
-                .collect();
-            page.extend(
-                tail.into_iter()
-                    .map(|(key, location)| (key, (location, true))),
-            );
+            let mut page: BTreeMap<IndexKey, Entry> =
+                indexed.into_iter().map(|(key, location)| (key, (location, false))).collect();
+            page.extend(tail.into_iter().map(|(key, location)| (key, (location, true))));
             if let Some(bound) = bound {
                 page.retain(|key, _| *key <= bound);
             }
@@ -298,11 +248,7 @@ impl Catalog {
         let outcome = read_record(&segment, location, label)?;
         // A pruned file may serve again already; then whatever was read says nothing.
         let live = self.segments().contains_key(&location.segment);
-        Ok(if live || matches!(outcome, Outcome::Good(_)) {
-            outcome
-        } else {
-            Outcome::Gone
-        })
+        Ok(if live || matches!(outcome, Outcome::Good(_)) { outcome } else { Outcome::Gone })
     }
 
     /// Replaces a failed index by memory, filled from the segments.
@@ -311,10 +257,7 @@ impl Catalog {
         let Some(index) = self.index() else {
             return Ok(());
         };
-        tracing::error!(
-            fault = fault.0,
-            "the index failed; reading the segments again"
-        );
+        tracing::error!(fault = fault.0, "the index failed; reading the segments again");
         self.index_failures.fetch_add(1, Relaxed);
         index.distrust();
         let _maintenance = self.maintenance();
@@ -326,14 +269,7 @@ impl Catalog {
                 while let Some(found) = scanner.next()? {
                     if let Some(key) = found.head.label.index_key() {
                         let bytes = found.head.head_bytes() + found.body.len() as u64;
-                        entries.insert(
-                            key,
-                            Location {
-                                segment: number,
-                                offset: found.offset,
-                                bytes,
-                            },
-                        );
+                        entries.insert(key, Location { segment: number, offset: found.offset, bytes });
                     }
                 }
                 Ok(scanner.position())
@@ -353,21 +289,12 @@ impl Catalog {
     }
 }
 
-fn read_record(
-    segment: &Segment,
-    location: &Location,
-    label: &Label,
-) -> Result<Outcome, StorageError> {
+fn read_record(segment: &Segment, location: &Location, label: &Label) -> Result<Outcome, StorageError> {
     let file = &segment.file;
     let corrupt = |reason: &str| StorageError::corrupt(&file.path, location.offset, reason);
-    let inside = location
-        .offset
-        .checked_add(location.bytes)
-        .is_some_and(|stop| stop <= segment.end);
+    let inside = location.offset.checked_add(location.bytes).is_some_and(|stop| stop <= segment.end);
     if !inside || location.offset < FILE_HEAD_BYTES {
-        return Ok(Outcome::Misplaced(corrupt(
-            "an entry points outside the segment",
-        )));
+        return Ok(Outcome::Misplaced(corrupt("an entry points outside the segment")));
     }
     let mut bytes = vec![0; location.bytes as usize];
     let read = file.read(&mut bytes, location.offset)?;

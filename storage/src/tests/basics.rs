@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::support::{IDENTITY, batch, block, body, id, key, open, open_with, small};
 use crate::{
-    BulkRecord, Committer, IndexState, LogRecord, Origin, PersistId, RealDisk, Record, Rejected,
-    StorageError, Store, StoreIdentity, Stream, Write,
+    BulkRecord, Committer, IndexState, LogRecord, Origin, PersistId, RealDisk, Record, Rejected, StorageError, Store,
+    StoreIdentity, Stream, Write,
 };
 
 #[test]
@@ -20,14 +20,7 @@ fn a_log_comes_back_in_order_across_files() {
         assert_eq!(recovered.origin, Origin::Fresh);
         let (mut log, _bulk) = store.writers().unwrap();
         for group in entries.chunks(7) {
-            log.commit(
-                &group
-                    .iter()
-                    .cloned()
-                    .map(LogRecord::Entry)
-                    .collect::<Vec<_>>(),
-            )
-            .unwrap();
+            log.commit(&group.iter().cloned().map(LogRecord::Entry).collect::<Vec<_>>()).unwrap();
         }
         assert!(store.metrics().log.files_started > 2);
     }
@@ -55,8 +48,7 @@ fn a_checkpoint_replaces_what_came_before_and_frees_its_files() {
         ])
         .unwrap();
         assert!(before > 60_000 && store.metrics().log.live_bytes < 120_000);
-        log.commit(&vec![LogRecord::Entry(body(203, 400)); 30])
-            .unwrap();
+        log.commit(&vec![LogRecord::Entry(body(203, 400)); 30]).unwrap();
     }
     let (store, recovered) = open(dir.path());
     assert_eq!(recovered.checkpoint, Some(big));
@@ -66,10 +58,7 @@ fn a_checkpoint_replaces_what_came_before_and_frees_its_files() {
     log.commit(&[LogRecord::Checkpoint(body(5, 5))]).unwrap();
     drop((log, _bulk, store));
     let (_store, recovered) = open(dir.path());
-    assert_eq!(
-        (recovered.checkpoint, recovered.records.len()),
-        (Some(body(5, 5)), 0)
-    );
+    assert_eq!((recovered.checkpoint, recovered.records.len()), (Some(body(5, 5)), 0));
 }
 
 #[test]
@@ -77,27 +66,15 @@ fn batches_and_blocks_are_found_before_and_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let check = |store: &Store| {
         for n in 0..60 {
-            let BulkRecord::Batch { key: at, id, body } = batch(n / 20, (n % 3) as u16, n, 900)
-            else {
-                panic!()
-            };
-            assert_eq!(
-                store.batch(at.epoch, at.lane, at.sequence).unwrap(),
-                [(id, body)]
-            );
+            let BulkRecord::Batch { key: at, id, body } = batch(n / 20, (n % 3) as u16, n, 900) else { panic!() };
+            assert_eq!(store.batch(at.epoch, at.lane, at.sequence).unwrap(), [(id, body)]);
             assert_eq!(store.block(n).unwrap().as_ref(), Some(block(n, 200).body()));
         }
-        assert_eq!(
-            (store.first_block().unwrap(), store.last_block().unwrap()),
-            (Some(0), Some(59))
-        );
+        assert_eq!((store.first_block().unwrap(), store.last_block().unwrap()), (Some(0), Some(59)));
         assert!(store.batch(0, 0, 999).unwrap().is_empty());
         assert_eq!(store.block(60).unwrap(), None);
         let blocks = store.blocks_from(10, 1000).unwrap();
-        assert_eq!(
-            blocks.iter().map(|block| block.height).collect::<Vec<_>>(),
-            [10, 11, 12, 13, 14]
-        );
+        assert_eq!(blocks.iter().map(|block| block.height).collect::<Vec<_>>(), [10, 11, 12, 13, 14]);
         assert_eq!(store.blocks_from(59, 0).unwrap().len(), 1);
         let epoch = store.batches(key(1, 0, 0)..key(2, 0, 0), u64::MAX).unwrap();
         assert_eq!(epoch.len(), 20);
@@ -107,8 +84,7 @@ fn batches_and_blocks_are_found_before_and_after_a_restart() {
         let (store, _) = open(dir.path());
         let (_log, mut bulk) = store.writers().unwrap();
         for n in 0..60 {
-            bulk.commit(&[batch(n / 20, (n % 3) as u16, n, 900), block(n, 200)])
-                .unwrap();
+            bulk.commit(&[batch(n / 20, (n % 3) as u16, n, 900), block(n, 200)]).unwrap();
             if n % 17 == 0 {
                 store.flush_index();
             }
@@ -127,16 +103,9 @@ fn forks_of_a_lane_lie_side_by_side() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());
     let (_log, mut bulk) = store.writers().unwrap();
-    let fork = |n: u64| BulkRecord::Batch {
-        key: key(1, 2, 3),
-        id: id(n),
-        body: body(n, 50),
-    };
+    let fork = |n: u64| BulkRecord::Batch { key: key(1, 2, 3), id: id(n), body: body(n, 50) };
     bulk.commit(&[fork(2), fork(1), fork(2)]).unwrap();
-    assert_eq!(
-        store.batch(1, 2, 3).unwrap(),
-        [(id(1), body(1, 50)), (id(2), body(2, 50))]
-    );
+    assert_eq!(store.batch(1, 2, 3).unwrap(), [(id(1), body(1, 50)), (id(2), body(2, 50))]);
 }
 
 #[test]
@@ -145,20 +114,12 @@ fn a_record_larger_than_a_file_gets_a_larger_file() {
     {
         let (store, _) = open(dir.path());
         let (mut log, mut bulk) = store.writers().unwrap();
-        log.commit(&[
-            LogRecord::Entry(body(1, 10)),
-            LogRecord::Entry(body(2, 50_000)),
-        ])
-        .unwrap();
-        bulk.commit(&[block(1, 10), block(2, 100_000), block(3, 10)])
-            .unwrap();
+        log.commit(&[LogRecord::Entry(body(1, 10)), LogRecord::Entry(body(2, 50_000))]).unwrap();
+        bulk.commit(&[block(1, 10), block(2, 100_000), block(3, 10)]).unwrap();
     }
     let (store, recovered) = open(dir.path());
     assert_eq!(recovered.records, [body(1, 10), body(2, 50_000)]);
-    assert_eq!(
-        store.block(2).unwrap().as_ref(),
-        Some(block(2, 100_000).body())
-    );
+    assert_eq!(store.block(2).unwrap().as_ref(), Some(block(2, 100_000).body()));
 }
 
 #[test]
@@ -173,39 +134,16 @@ fn a_committer_reports_every_write_durable_and_in_order() {
     )
     .unwrap();
     for n in 1..=500 {
-        committer
-            .submit(Write {
-                id: PersistId(n),
-                record: Record::Log(body(n, 100)),
-            })
-            .unwrap();
-        let record = Record::Block {
-            height: n,
-            body: body(n, 300),
-        };
-        committer
-            .submit(Write {
-                id: PersistId(n * 2),
-                record,
-            })
-            .unwrap();
+        committer.submit(Write { id: PersistId(n), record: Record::Log(body(n, 100)) }).unwrap();
+        let record = Record::Block { height: n, body: body(n, 300) };
+        committer.submit(Write { id: PersistId(n * 2), record }).unwrap();
     }
-    let again = committer.submit(Write {
-        id: PersistId(500),
-        record: Record::Log(Bytes::new()),
-    });
-    assert!(matches!(
-        again,
-        Err(Rejected::OutOfOrder { id: 500, last: 500 })
-    ));
+    let again = committer.submit(Write { id: PersistId(500), record: Record::Log(Bytes::new()) });
+    assert!(matches!(again, Err(Rejected::OutOfOrder { id: 500, last: 500 })));
     committer.close();
     let reports: Vec<_> = receiver.iter().collect();
     for (stream, last) in [(Stream::Log, 500), (Stream::Bulk, 1000)] {
-        let marks: Vec<_> = reports
-            .iter()
-            .filter(|(of, _)| *of == stream)
-            .map(|(_, id)| *id)
-            .collect();
+        let marks: Vec<_> = reports.iter().filter(|(of, _)| *of == stream).map(|(_, id)| *id).collect();
         assert!(marks.is_sorted_by(|a, b| a < b));
         assert_eq!(marks.last(), Some(&PersistId(last)));
     }
@@ -221,10 +159,7 @@ fn a_committer_reports_every_write_durable_and_in_order() {
 fn a_full_queue_hands_the_write_back() {
     let dir = tempfile::tempdir().unwrap();
     let mut options = small();
-    options.log_queue = crate::QueueLimits {
-        bytes: 1000,
-        records: 1,
-    };
+    options.log_queue = crate::QueueLimits { bytes: 1000, records: 1 };
     let (store, _) = open_with(dir.path(), options, Arc::new(RealDisk)).unwrap();
     // The report of the first write holds the log thread, so that the queue fills up.
     let (hold, held) = mpsc::channel::<()>();
@@ -239,10 +174,7 @@ fn a_full_queue_hands_the_write_back() {
         |_, error| panic!("{error}"),
     )
     .unwrap();
-    let write = |n| Write {
-        id: PersistId(n),
-        record: Record::Log(body(n, 2000)),
-    };
+    let write = |n| Write { id: PersistId(n), record: Record::Log(body(n, 2000)) };
     committer.submit(write(1)).unwrap();
     assert_eq!(first.recv().unwrap(), PersistId(1));
     committer.submit(write(2)).unwrap();
@@ -257,16 +189,11 @@ fn a_directory_in_use_is_refused() {
     let (store, _) = open(dir.path());
     let second = open_with(dir.path(), small(), Arc::new(RealDisk));
     let error = second.err().unwrap();
-    assert!(
-        matches!(&error, StorageError::Locked { holder: Some(pid), .. } if *pid == std::process::id())
-    );
+    assert!(matches!(&error, StorageError::Locked { holder: Some(pid), .. } if *pid == std::process::id()));
     let writers = store.writers().unwrap();
     assert!(matches!(store.writers(), Err(StorageError::WritersTaken)));
     drop(store);
-    assert!(
-        open_with(dir.path(), small(), Arc::new(RealDisk)).is_err(),
-        "the writers still hold it"
-    );
+    assert!(open_with(dir.path(), small(), Arc::new(RealDisk)).is_err(), "the writers still hold it");
     drop(writers);
     open(dir.path());
 }
@@ -275,33 +202,15 @@ fn a_directory_in_use_is_refused() {
 fn a_directory_of_another_network_or_operator_is_refused_with_both_values() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
-    let network = StoreIdentity {
-        network_id: [8; 32],
-        ..IDENTITY
-    };
-    let operator = StoreIdentity {
-        operator: [1; 20],
-        ..IDENTITY
-    };
+    let network = StoreIdentity { network_id: [8; 32], ..IDENTITY };
+    let operator = StoreIdentity { operator: [1; 20], ..IDENTITY };
     for (identity, found, expected) in [(network, "0707", "0808"), (operator, "0909", "0101")] {
-        let refused = Store::open(
-            dir.path(),
-            identity,
-            small(),
-            Arc::new(RealDisk),
-            &mut |_| {},
-        );
+        let refused = Store::open(dir.path(), identity, small(), Arc::new(RealDisk), &mut |_| {});
         let message = refused.err().unwrap().to_string();
-        assert!(
-            message.contains(found) && message.contains(expected),
-            "{message}"
-        );
+        assert!(message.contains(found) && message.contains(expected), "{message}");
     }
     std::fs::remove_file(dir.path().join("identity")).unwrap();
-    assert!(matches!(
-        open_with(dir.path(), small(), Arc::new(RealDisk)),
-        Err(StorageError::Corrupt { .. })
-    ));
+    assert!(matches!(open_with(dir.path(), small(), Arc::new(RealDisk)), Err(StorageError::Corrupt { .. })));
 }
 
 #[test]
@@ -310,27 +219,13 @@ fn a_lost_log_is_told_from_a_fresh_directory_until_the_log_holds_something() {
     {
         let (store, recovered) = open(dir.path());
         assert_eq!(recovered.origin, Origin::Fresh);
-        store
-            .writers()
-            .unwrap()
-            .0
-            .commit(&[LogRecord::Entry(body(1, 1))])
-            .unwrap();
+        store.writers().unwrap().0.commit(&[LogRecord::Entry(body(1, 1))]).unwrap();
     }
     std::fs::remove_dir_all(dir.path().join("log")).unwrap();
     assert_eq!(open(dir.path()).1.origin, Origin::LogLost);
     let (store, recovered) = open(dir.path());
-    assert_eq!(
-        recovered.origin,
-        Origin::LogLost,
-        "nothing was written since"
-    );
-    store
-        .writers()
-        .unwrap()
-        .0
-        .commit(&[LogRecord::Checkpoint(body(1, 1))])
-        .unwrap();
+    assert_eq!(recovered.origin, Origin::LogLost, "nothing was written since");
+    store.writers().unwrap().0.commit(&[LogRecord::Checkpoint(body(1, 1))]).unwrap();
     drop(store);
     assert_eq!(open(dir.path()).1.origin, Origin::Initialised);
 }

@@ -5,14 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{
-    BatchKey, BulkRecord, Disk, Options, RealDisk, Recovered, StorageError, Store, StoreIdentity,
-};
+use crate::{BatchKey, BulkRecord, Disk, Options, RealDisk, Recovered, StorageError, Store, StoreIdentity};
 
-pub(super) const IDENTITY: StoreIdentity = StoreIdentity {
-    network_id: [7; 32],
-    operator: [9; 20],
-};
+pub(super) const IDENTITY: StoreIdentity = StoreIdentity { network_id: [7; 32], operator: [9; 20] };
 
 /// Files so small that every test rotates.
 pub(super) fn small() -> Options {
@@ -25,11 +20,7 @@ pub(super) fn small() -> Options {
     }
 }
 
-pub(super) fn open_with(
-    dir: &Path,
-    options: Options,
-    disk: Arc<dyn Disk>,
-) -> Result<(Store, Recovered), StorageError> {
+pub(super) fn open_with(dir: &Path, options: Options, disk: Arc<dyn Disk>) -> Result<(Store, Recovered), StorageError> {
     Store::open(dir, IDENTITY, options, disk, &mut |_| {})
 }
 
@@ -38,11 +29,7 @@ pub(super) fn open(dir: &Path) -> (Store, Recovered) {
 }
 
 pub(super) fn key(epoch: u64, lane: u16, sequence: u64) -> BatchKey {
-    BatchKey {
-        epoch,
-        lane,
-        sequence,
-    }
+    BatchKey { epoch, lane, sequence }
 }
 
 /// Bytes that differ from record to record and look random enough to cross sectors.
@@ -66,16 +53,9 @@ pub(super) fn id(seed: u64) -> [u8; 32] {
 
 pub(super) fn batch(epoch: u64, lane: u16, sequence: u64, len: usize) -> BulkRecord {
     let seed = epoch << 32 | u64::from(lane) << 20 | sequence;
-    BulkRecord::Batch {
-        key: key(epoch, lane, sequence),
-        id: id(seed),
-        body: body(seed, len),
-    }
+    BulkRecord::Batch { key: key(epoch, lane, sequence), id: id(seed), body: body(seed, len) }
 }
 
 pub(super) fn block(height: u64, len: usize) -> BulkRecord {
-    BulkRecord::Block {
-        height,
-        body: body(height ^ 0xb10c, len),
-    }
+    BulkRecord::Block { height, body: body(height ^ 0xb10c, len) }
 }
