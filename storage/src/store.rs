@@ -64,8 +64,10 @@ impl Store {
         let initialised = known && exists(&*disk, dir, INITIALISED)?;
         if !initialised {
             check_space(&*disk, dir, &options)?;
-            sync_tree(&*disk, dir)?;
+            sync_parent(&*disk, dir)?;
         }
+        // What the last run renamed is visible, but durable only if it lived to sync the directory.
+        disk.sync_dir(dir).map_err(|error| StorageError::io("fsync", dir, error))?;
         let stopped = Arc::new(AtomicBool::new(false));
         let log = volume(&disk, log_dir, StreamKind::Log, options.log_file_bytes, &options, (&stopped, &lock))?;
         let bulk = volume(&disk, bulk_dir, StreamKind::Bulk, options.segment_bytes, &options, (&stopped, &lock))?;
@@ -237,9 +239,8 @@ fn check_space(disk: &dyn Disk, dir: &Path, options: &Options) -> Result<(), Sto
     Ok(())
 }
 
-/// Makes the directories themselves durable.
-fn sync_tree(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
-    disk.sync_dir(dir).map_err(|error| StorageError::io("fsync", dir, error))?;
+/// Makes the directory itself durable.
+fn sync_parent(disk: &dyn Disk, dir: &Path) -> Result<(), StorageError> {
     match dir.parent() {
         // Not every parent may be opened by this user; then the creation of the directory rests on the file system.
         Some(parent) if !parent.as_os_str().is_empty() => match disk.sync_dir(parent) {
