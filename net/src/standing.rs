@@ -260,7 +260,7 @@ mod tests {
     async fn remembered_peers_are_bounded_and_banned_ones_kept() {
         let standings = Standings::new(Scoring::default());
         let banned = PeerId::random();
-        standings.ban(&banned, Duration::from_secs(1));
+        standings.ban(&banned, Duration::from_secs(3600));
         for _ in 0..MAX_REMEMBERED + 10 {
             standings.of(&PeerId::random());
         }
