@@ -1,25 +1,35 @@
 //! Acks of one epoch: everybody's newest vector, one's own among them.
 
 use crate::limits::FULL_ACK_MEMBERS;
-use squad_types::ack::{vector_leaves, vector_root};
+use squad_types::ack::vector_leaves;
 use squad_types::{
-    Ack, AckCounter, AckEntries, AckEntry, AckMessage, AckProof, Committee, Domain, Signer, Stake, Timestamp, Tip,
-    ValidatorIndex, Verified, merkle,
+    Ack, AckCounter, AckEntries, AckEntry, AckMessage, AckProof, Committee, Digest, Domain, Sequence, Signer, Stake,
+    Timestamp, Tip, ValidatorIndex, Verified, merkle,
 };
 use std::sync::Arc;
 
-/// A validator's newest ack, its vector rebuilt.
-#[derive(Clone, Debug)]
+/// A validator's ack, its vector rebuilt.
+#[derive(Debug)]
 pub(crate) struct Vector {
     pub(crate) ack: Verified<Ack>,
     pub(crate) tips: Vec<Option<Tip>>,
+    leaves: Vec<Digest>,
+}
+
+impl Vector {
+    /// The proof of what its signer, at a place in the committee, acknowledges in a lane.
+    pub(crate) fn prove(&self, validator: ValidatorIndex, lane: ValidatorIndex) -> Option<AckProof> {
+        let tip = self.tips.get(lane.position()).copied().flatten()?;
+        let path = merkle::prove(&self.leaves, lane.position())?;
+        Some(AckProof { validator, ack: self.ack.signed().clone(), tip, path })
+    }
 }
 
 /// What came of an ack.
 #[derive(Debug)]
 pub(crate) enum Taken {
     /// News; the vector before it.
-    News(Option<Vector>),
+    News(Option<Arc<Vector>>),
     Stale,
     NeedFull,
     Malformed,
@@ -29,7 +39,7 @@ pub(crate) enum Taken {
 #[derive(Debug)]
 pub(crate) struct Acks {
     pub(crate) committee: Arc<Committee>,
-    vectors: Vec<Option<Vector>>,
+    vectors: Vec<Option<Arc<Vector>>>,
     me: Option<ValidatorIndex>,
     pub(crate) sent_at: Option<Timestamp>,
 }
@@ -44,11 +54,11 @@ impl Acks {
         self.me
     }
 
-    pub(crate) fn vector(&self, validator: ValidatorIndex) -> Option<&Vector> {
+    pub(crate) fn vector(&self, validator: ValidatorIndex) -> Option<&Arc<Vector>> {
         self.vectors.get(validator.position())?.as_ref()
     }
 
-    pub(crate) fn own(&self) -> Option<&Vector> {
+    pub(crate) fn own(&self) -> Option<&Arc<Vector>> {
         self.vector(self.me?)
     }
 
@@ -59,16 +69,16 @@ impl Acks {
             return Taken::Stale;
         }
         let full = matches!(entries, AckEntries::Full(_));
-        let tips = match entries {
-            AckEntries::Full(entries) => self.parse_full(&entries),
+        let rebuilt = match entries {
+            AckEntries::Full(entries) => self.parse_full(&entries).map(|tips| (vector_leaves(&tips), tips)),
             AckEntries::Changed { since, entries } => match known {
-                Some(known) if known.ack.statement.counter == since => apply(&known.tips, &entries),
+                Some(known) if known.ack.statement.counter == since => apply(known, &entries),
                 _ => return Taken::NeedFull,
             },
         };
-        match tips {
-            Some(tips) if vector_root(&tips) == ack.statement.root => {
-                Taken::News(self.vectors[validator.position()].replace(Vector { ack, tips }))
+        match rebuilt {
+            Some((leaves, tips)) if merkle::root(&leaves) == ack.statement.root => {
+                Taken::News(self.vectors[validator.position()].replace(Arc::new(Vector { ack, tips, leaves })))
             }
             _ if full => Taken::Malformed,
             _ => Taken::NeedFull,
@@ -91,7 +101,8 @@ impl Acks {
         let me = self.me?;
         let before = self.own();
         let counter = before.map_or(AckCounter(1), |own| own.ack.statement.counter.next());
-        let statement = Ack { epoch: self.committee.epoch(), counter, root: vector_root(&tips) };
+        let leaves = vector_leaves(&tips);
+        let statement = Ack { epoch: self.committee.epoch(), counter, root: merkle::root(&leaves) };
         let ack = Verified::sign(statement, domain, signer);
         let entries = match before {
             Some(own) if self.committee.len() > FULL_ACK_MEMBERS => {
@@ -100,7 +111,7 @@ impl Acks {
             _ => full(&tips),
         };
         let message = AckMessage { ack: ack.signed().clone(), entries };
-        self.vectors[me.position()] = Some(Vector { ack, tips });
+        self.vectors[me.position()] = Some(Arc::new(Vector { ack, tips, leaves }));
         self.sent_at = Some(now);
         Some(message)
     }
@@ -116,35 +127,29 @@ impl Acks {
         let AckEntries::Full(entries) = &message.entries else { return None };
         let tips = self.parse_full(entries)?;
         let newer = self.own().is_none_or(|own| own.ack.statement.counter < message.ack.statement.counter);
-        if newer && vector_root(&tips) == message.ack.statement.root {
+        let leaves = vector_leaves(&tips);
+        if newer && merkle::root(&leaves) == message.ack.statement.root {
             let ack = Verified::from_own_log(message.ack.clone());
-            self.vectors[me.position()] = Some(Vector { ack, tips: tips.clone() });
+            self.vectors[me.position()] = Some(Arc::new(Vector { ack, tips: tips.clone(), leaves }));
         }
         Some(tips)
     }
 
-    /// What each validator acknowledges in a lane, with its weight.
-    pub(crate) fn tips_of(&self, lane: ValidatorIndex) -> impl Iterator<Item = (ValidatorIndex, Tip, Stake)> + '_ {
+    /// Whose newest ack names exactly this tip.
+    pub(crate) fn naming(&self, lane: ValidatorIndex, tip: Tip) -> impl Iterator<Item = (usize, &Arc<Vector>)> {
         self.vectors.iter().enumerate().filter_map(move |(at, vector)| {
-            let validator = ValidatorIndex(at as u16);
-            let tip = vector.as_ref()?.tips.get(lane.position()).copied().flatten()?;
-            Some((validator, tip, self.committee.stake(validator)))
+            let vector = vector.as_ref()?;
+            (vector.tips.get(lane.position()).copied().flatten() == Some(tip)).then_some((at, vector))
         })
     }
 
-    /// The proof of what a validator acknowledges in a lane.
-    pub(crate) fn prove(&self, validator: ValidatorIndex, lane: ValidatorIndex) -> Option<AckProof> {
-        let vector = self.vector(validator)?;
-        let tip = vector.tips.get(lane.position()).copied().flatten()?;
-        let path = merkle::prove(&vector_leaves(&vector.tips), lane.position())?;
-        Some(AckProof { validator, ack: vector.ack.signed().clone(), tip, path })
-    }
-
-    /// The proof as another vector of the same validator gives it.
-    pub(crate) fn prove_from(vector: &Vector, validator: ValidatorIndex, lane: ValidatorIndex) -> Option<AckProof> {
-        let tip = vector.tips.get(lane.position()).copied().flatten()?;
-        let path = merkle::prove(&vector_leaves(&vector.tips), lane.position())?;
-        Some(AckProof { validator, ack: vector.ack.signed().clone(), tip, path })
+    /// The weight of newest acks whose tip in a lane lies above a sequence.
+    pub(crate) fn stake_beyond(&self, lane: ValidatorIndex, sequence: Option<Sequence>) -> Stake {
+        let beyond = self.vectors.iter().enumerate().filter(|(_, vector)| {
+            let tip = vector.as_ref().and_then(|vector| vector.tips.get(lane.position()).copied().flatten());
+            tip.is_some_and(|tip| sequence.is_none_or(|sequence| tip.sequence > sequence))
+        });
+        Stake(beyond.map(|(at, _)| self.committee.stake(ValidatorIndex(at as u16)).0).sum())
     }
 }
 
@@ -158,10 +163,11 @@ fn changes(before: &[Option<Tip>], after: &[Option<Tip>]) -> Vec<AckEntry> {
     changed.map(|(at, (_, new))| AckEntry { lane: ValidatorIndex(at as u16), tip: *new }).collect()
 }
 
-fn apply(before: &[Option<Tip>], entries: &[AckEntry]) -> Option<Vec<Option<Tip>>> {
-    let mut tips = before.to_vec();
+fn apply(before: &Vector, entries: &[AckEntry]) -> Option<(Vec<Digest>, Vec<Option<Tip>>)> {
+    let (mut leaves, mut tips) = (before.leaves.clone(), before.tips.clone());
     for entry in entries {
         *tips.get_mut(entry.lane.position())? = entry.tip;
+        *leaves.get_mut(entry.lane.position())? = entry.leaf();
     }
-    Some(tips)
+    Some((leaves, tips))
 }

@@ -1,55 +1,99 @@
 //! Availability: how far a lane is held, by the weight of acks that cover it.
 
-use crate::acks::Acks;
 use crate::lane::Lane;
-use squad_types::{BatchCertificate, Stake, Tip, ValidatorIndex};
+use squad_types::limits::MAX_HEADER_CHAIN;
+use squad_types::{BatchCertificate, Committee, Stake, Tip, ValidatorIndex};
 
-/// The highest batch that a weight of acks covers, by `enough`.
-pub(crate) fn reached(lane: &Lane, acks: &Acks, enough: impl Fn(Stake) -> bool) -> Option<Tip> {
-    // Only tips whose chain is held here can be compared; the others are being fetched.
-    let tips: Vec<(ValidatorIndex, Tip, Stake)> =
-        acks.tips_of(lane.id.author).filter(|(_, tip, _)| lane.holds(*tip)).collect();
-    let mut distinct: Vec<Tip> = tips.iter().map(|(_, tip, _)| *tip).collect();
-    distinct.sort_unstable();
-    distinct.dedup();
-    distinct.into_iter().rev().find(|candidate| {
-        let stake = tips.iter().filter(|(_, tip, _)| lane.covers(*tip, *candidate)).map(|(_, _, stake)| stake.0).sum();
-        enough(Stake(stake))
+/// What validators acknowledge in a lane, as far as it is held here: place, tip and weight.
+fn acknowledged<'a>(
+    lane: &'a Lane,
+    committee: &'a Committee,
+) -> impl Iterator<Item = (ValidatorIndex, Tip, Stake)> + 'a {
+    lane.reached.iter().enumerate().filter_map(|(at, reached)| {
+        let validator = ValidatorIndex(at as u16);
+        Some((validator, reached.as_ref()?.tip, committee.stake(validator)))
     })
 }
 
+/// The highest batch that a quorum acknowledges, in a form that a certificate can have: all of its acks on one chain.
+pub(crate) fn certified(lane: &Lane, committee: &Committee) -> Option<Tip> {
+    if lane.fork.is_some() {
+        return highest_on_a_line(lane, committee, |stake| committee.is_quorum(stake));
+    }
+    let reached: Vec<_> = acknowledged(lane, committee).map(|(_, tip, stake)| (tip, stake)).collect();
+    committee.reached_by_quorum(&reached)
+}
+
+/// The highest batch that over a third of stake acknowledges.
+pub(crate) fn available(lane: &Lane, committee: &Committee) -> Option<Tip> {
+    if lane.fork.is_some() {
+        return highest_on_a_line(lane, committee, |stake| committee.is_honest_threshold(stake));
+    }
+    let reached: Vec<_> = acknowledged(lane, committee).map(|(_, tip, stake)| (tip, stake)).collect();
+    committee.reached_by_honest(&reached)
+}
+
+/// In a forked lane: the highest acknowledged tip that acks of enough weight cover, all of them on one chain.
+fn highest_on_a_line(lane: &Lane, committee: &Committee, enough: impl Fn(Stake) -> bool) -> Option<Tip> {
+    let acks: Vec<_> = acknowledged(lane, committee).collect();
+    let on_line = |top: Tip, of: Tip| {
+        let covering = acks.iter().filter(|(_, tip, _)| lane.covers(top, *tip) && lane.covers(*tip, of));
+        Stake(covering.map(|(_, _, stake)| stake.0).sum())
+    };
+    let candidates = acks.iter().map(|(_, of, _)| *of);
+    candidates.filter(|of| acks.iter().any(|(_, top, _)| enough(on_line(*top, *of)))).max()
+}
+
 /// The weight of acks that cover a tip, of all validators but one.
-pub(crate) fn stake_above(lane: &Lane, acks: &Acks, tip: Tip, without: Option<ValidatorIndex>) -> Stake {
-    let covering = acks.tips_of(lane.id.author).filter(|(validator, acked, _)| {
-        Some(*validator) != without && (*acked == tip || (lane.holds(*acked) && lane.covers(*acked, tip)))
-    });
+pub(crate) fn stake_above(lane: &Lane, committee: &Committee, tip: Tip, without: Option<ValidatorIndex>) -> Stake {
+    let covering = acknowledged(lane, committee)
+        .filter(|(validator, acked, _)| Some(*validator) != without && lane.covers(*acked, tip));
     Stake(covering.map(|(_, _, stake)| stake.0).sum())
 }
 
 /// The certificate of a held batch: acks of a quorum, those with the lowest tips first so that the chain of headers is short.
-pub(crate) fn certificate(lane: &Lane, acks: &Acks, of: Tip) -> Option<BatchCertificate> {
-    let mut covering: Vec<(Tip, ValidatorIndex, Stake)> = acks
-        .tips_of(lane.id.author)
-        .filter(|(_, tip, _)| lane.find(*tip).is_some() && lane.covers(*tip, of))
+pub(crate) fn certificate(lane: &Lane, committee: &Committee, of: Tip) -> Option<BatchCertificate> {
+    let mut covering: Vec<(Tip, ValidatorIndex, Stake)> = acknowledged(lane, committee)
+        .filter(|(_, tip, _)| lane.covers(*tip, of))
         .map(|(validator, tip, stake)| (tip, validator, stake))
         .collect();
     covering.sort_unstable();
-    let (mut stake, mut chosen, mut top) = (0_u64, Vec::new(), of);
-    for (tip, validator, weight) in covering {
-        stake += weight.0;
-        chosen.push(validator);
-        top = tip;
-        if acks.committee.is_quorum(Stake(stake)) {
-            break;
+    let (mut chosen, top) = covering.iter().find_map(|(top, ..)| {
+        let (mut stake, mut chosen) = (0_u64, Vec::new());
+        for (_, validator, weight) in covering.iter().filter(|(tip, ..)| lane.covers(*top, *tip)) {
+            stake += weight.0;
+            chosen.push(*validator);
+            if committee.is_quorum(Stake(stake)) {
+                return Some((chosen, *top));
+            }
         }
+        None
+    })?;
+    chosen.sort_unstable();
+    let mut headers = vec![lane.find(of)?.signed_header().clone()];
+    headers.extend(lane.chain(Some(of), top)?.iter().map(|batch| batch.signed_header().clone()));
+    let proof = |validator: ValidatorIndex| {
+        lane.reached.get(validator.position())?.as_ref()?.vector.prove(validator, lane.id.author)
+    };
+    let acks = chosen.into_iter().map(proof).collect::<Option<Vec<_>>>()?;
+    (headers.len() <= MAX_HEADER_CHAIN).then_some(BatchCertificate { lane: lane.id, headers, acks })
+}
+
+/// The certificate of a batch under one that was certified: the same acks under a longer chain of headers.
+pub(crate) fn extend_down(lane: &Lane, known: &BatchCertificate, of: Tip) -> Option<BatchCertificate> {
+    let tip = known.tip()?;
+    if tip == of {
+        return Some(known.clone());
     }
-    if !acks.committee.is_quorum(Stake(stake)) {
+    if !lane.covers(tip, of) {
         return None;
     }
-    chosen.sort_unstable();
-    let first = lane.find(of)?;
-    let mut headers = vec![first.signed_header().clone()];
-    headers.extend(lane.chain(Some(of), top)?.iter().map(|batch| batch.signed_header().clone()));
-    let acks = chosen.into_iter().map(|validator| acks.prove(validator, lane.id.author)).collect::<Option<Vec<_>>>()?;
-    Some(BatchCertificate { lane: lane.id, headers, acks })
+    let mut headers = vec![lane.find(of)?.signed_header().clone()];
+    headers.extend(lane.chain(Some(of), tip)?.iter().map(|batch| batch.signed_header().clone()));
+    headers.extend(known.headers.iter().skip(1).cloned());
+    (headers.len() <= MAX_HEADER_CHAIN).then(|| BatchCertificate {
+        lane: known.lane,
+        headers,
+        acks: known.acks.clone(),
+    })
 }

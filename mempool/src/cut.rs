@@ -1,7 +1,7 @@
 //! Cuts: which lanes a proposer moves, and whether a proposal moves those that are due.
 
+use crate::limits::LaneLimits;
 use crate::mempool::Mempool;
-use squad_types::limits::MAX_BATCH_TRANSACTIONS;
 use squad_types::{ChainState, CutEntry, LaneId, Tip, VerifiedBatch};
 use std::collections::BTreeMap;
 
@@ -86,7 +86,10 @@ impl Mempool {
 
     /// Whether a cut takes so much that one more batch of the largest size might not fit.
     fn is_full(&self, state: &ChainState, cut: &[CutEntry]) -> bool {
-        let members = self.acks.values().map(|acks| acks.committee.len()).max().unwrap_or(1);
+        // The largest batch of any lane in force.
+        let limits =
+            |pick: fn(&LaneLimits) -> usize| self.lanes.values().map(|lane| pick(&lane.limits)).max().unwrap_or(0);
+        let (batch_bytes, batch_count) = (limits(|l| l.batch_bytes), limits(|l| l.batch_transactions));
         let (mut bytes, mut count) = (0_usize, 0_usize);
         for entry in cut {
             for batch in self.chain(entry.lane, state.tip(entry.lane), entry.tip).unwrap_or_default() {
@@ -95,7 +98,7 @@ impl Mempool {
             }
         }
         let params = &self.config.params;
-        bytes + params.max_batch_bytes(members) >= params.max_block_bytes as usize
-            || count + MAX_BATCH_TRANSACTIONS >= params.max_block_transactions as usize
+        bytes + batch_bytes >= params.max_block_bytes as usize
+            || count + batch_count >= params.max_block_transactions as usize
     }
 }

@@ -1,8 +1,15 @@
-//! One lane as this node sees it: the chain above its ordered tip, and what waits for a batch before it.
+//! One lane as this node sees it: the chain above its ordered tip, what waits for a batch before it, and who acknowledges what.
 
-use crate::limits::{MAX_FORKS, MAX_LANE_SPAN, MAX_ORPHANS};
-use squad_types::{Address, BatchId, BatchPair, BatchRange, LaneId, Sequence, Tip, VerifiedBatch};
-use std::collections::BTreeMap;
+use crate::acks::Vector;
+use crate::limits::{HISTORY_HEADERS, LaneLimits, MAX_FORKS, MAX_LANE_SPAN, MAX_ORPHANS};
+use squad_types::{
+    Address, BatchHeader, BatchId, BatchPair, BatchRange, LaneId, Sequence, Signed, Tip, VerifiedBatch,
+    limits::MAX_BATCHES_PER_RESPONSE,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+mod flow;
 
 /// What came of putting a batch into a lane.
 #[derive(Debug)]
@@ -17,40 +24,79 @@ pub(crate) enum Inserted {
     NoRoom,
 }
 
+#[derive(Debug)]
+struct Held {
+    batch: VerifiedBatch,
+    /// Bytes of the chain up to and with this batch, counted from wherever this node began.
+    total: u64,
+}
+
+/// The highest held tip that a validator acknowledged, and the ack that shows it. It stays when a fork takes the lane out of later acks.
+#[derive(Clone, Debug)]
+pub(crate) struct Reached {
+    pub(crate) tip: Tip,
+    pub(crate) vector: Arc<Vector>,
+}
+
 /// A lane.
 #[derive(Debug)]
 pub(crate) struct Lane {
     pub(crate) id: LaneId,
     pub(crate) author: Address,
+    pub(crate) limits: LaneLimits,
     /// The last ordered batch.
     pub(crate) ordered: Option<Tip>,
+    ordered_total: u64,
+    /// Headers of the ordered chain, the newest few.
+    history: BTreeMap<Sequence, Signed<BatchHeader>>,
     /// Batches whose chain reaches down to the ordered tip.
-    held: BTreeMap<Sequence, Vec<VerifiedBatch>>,
-    orphans: BTreeMap<Sequence, Vec<VerifiedBatch>>,
-    orphan_count: usize,
+    held: BTreeMap<Sequence, Vec<Held>>,
+    bytes: u64,
+    orphans: BTreeMap<(Sequence, BatchId), VerifiedBatch>,
+    orphan_bytes: usize,
+    /// Dropped to make room, and not reported yet.
+    evicted: Vec<BatchId>,
     /// The author forked it: nothing is acknowledged in it any more.
     pub(crate) fork: Option<BatchPair>,
     /// The highest batch that this node acknowledged.
     pub(crate) acked: Option<Tip>,
+    /// The ordered tip went past the own ack and it is not known whether on its chain: nothing more is acknowledged here.
+    unsettled: bool,
+    /// A tip with a learned certificate: its chain is never dropped to make room.
+    pub(crate) pinned: Option<Tip>,
+    /// By place in the committee.
+    pub(crate) reached: Vec<Option<Reached>>,
 }
 
 impl Lane {
-    pub(crate) fn new(id: LaneId, author: Address) -> Self {
+    pub(crate) fn new(id: LaneId, author: Address, members: usize, limits: LaneLimits) -> Self {
         Self {
             id,
             author,
+            limits,
             ordered: None,
+            ordered_total: 0,
+            history: BTreeMap::new(),
             held: BTreeMap::new(),
+            bytes: 0,
             orphans: BTreeMap::new(),
-            orphan_count: 0,
+            orphan_bytes: 0,
+            evicted: Vec::new(),
             fork: None,
             acked: None,
+            unsettled: false,
+            pinned: None,
+            reached: vec![None; members],
         }
+    }
+
+    fn entry(&self, tip: Tip) -> Option<&Held> {
+        self.held.get(&tip.sequence)?.iter().find(|held| held.batch.id() == tip.batch)
     }
 
     /// The batch at a tip, if it is held above the ordered tip.
     pub(crate) fn find(&self, tip: Tip) -> Option<&VerifiedBatch> {
-        self.held.get(&tip.sequence)?.iter().find(|batch| batch.id() == tip.batch)
+        self.entry(tip).map(|held| &held.batch)
     }
 
     /// Whether a tip is the ordered one, below it, or held.
@@ -63,22 +109,29 @@ impl Lane {
         self.ordered.map_or(Sequence::ZERO, |tip| tip.sequence.next())
     }
 
-    fn follows_held(&self, batch: &VerifiedBatch) -> bool {
-        let header = batch.header();
+    fn follows_ordered(&self, header: &BatchHeader) -> bool {
         match header.sequence.previous() {
             None => self.ordered.is_none() && header.parent == BatchId::ZERO,
-            Some(before) => {
-                let parent = Tip { sequence: before, batch: header.parent };
-                self.ordered == Some(parent) || self.find(parent).is_some()
-            }
+            Some(sequence) => self.ordered == Some(Tip { sequence, batch: header.parent }),
         }
     }
 
-    /// Any other batch known at a batch's place.
-    pub(crate) fn rival(&self, batch: &VerifiedBatch) -> Option<&VerifiedBatch> {
+    /// The bytes of the chain below a batch; none unless it is held.
+    fn total_below(&self, header: &BatchHeader) -> Option<u64> {
+        if self.follows_ordered(header) {
+            return Some(self.ordered_total);
+        }
+        self.entry(parent(header)?).map(|held| held.total)
+    }
+
+    /// The author's header of another batch known at a batch's place.
+    pub(crate) fn rival(&self, batch: &VerifiedBatch) -> Option<Signed<BatchHeader>> {
         let at = batch.header().sequence;
-        let known = [self.held.get(&at), self.orphans.get(&at)].into_iter().flatten().flatten();
-        known.into_iter().find(|other| other.id() != batch.id())
+        let held = self.held.get(&at).into_iter().flatten().map(|held| &held.batch);
+        let orphans = self.orphans.range((at, BatchId::ZERO)..=(at, BatchId([0xff; 32]))).map(|(_, orphan)| orphan);
+        let known = held.chain(orphans).find(|other| other.id() != batch.id()).map(|other| other.signed_header());
+        let ordered = || self.history.get(&at).filter(|header| header.statement.id() != batch.id());
+        known.or_else(ordered).cloned()
     }
 
     pub(crate) fn insert(&mut self, batch: VerifiedBatch) -> Inserted {
@@ -86,41 +139,115 @@ impl Lane {
         if at < self.next_sequence() || self.find(batch.tip()).is_some() {
             return Inserted::Known;
         }
-        let span = at.0 - self.next_sequence().0;
-        if span > MAX_LANE_SPAN || self.held.get(&at).is_some_and(|slot| slot.len() >= MAX_FORKS) {
+        if at.0 - self.next_sequence().0 >= MAX_LANE_SPAN {
             return Inserted::NoRoom;
         }
-        if !self.follows_held(&batch) {
-            let slot = self.orphans.entry(at).or_default();
-            if slot.contains(&batch) {
-                return Inserted::Orphan;
-            }
-            if self.orphan_count >= MAX_ORPHANS || slot.len() >= MAX_FORKS {
-                return Inserted::NoRoom;
-            }
-            slot.push(batch);
-            self.orphan_count += 1;
-            return Inserted::Orphan;
+        let Some(below) = self.total_below(batch.header()) else { return self.keep_orphan(batch) };
+        if !self.make_room(&batch) {
+            return Inserted::NoRoom;
         }
-        let mut stored = vec![batch.clone()];
-        self.held.entry(at).or_default().push(batch);
-        let mut next = at.next();
-        // Those that waited come in ascending order, so that each finds the one before it.
-        while let Some(waiting) = self.orphans.remove(&next) {
-            self.orphan_count -= waiting.len();
-            let (fit, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|orphan| self.follows_held(orphan));
-            if !rest.is_empty() {
-                self.orphan_count += rest.len();
-                self.orphans.insert(next, rest);
+        self.hold(batch.clone(), below);
+        let mut stored = vec![batch];
+        self.connect_orphans(at.next(), &mut stored);
+        Inserted::Stored(stored)
+    }
+
+    fn hold(&mut self, batch: VerifiedBatch, below: u64) {
+        let bytes = size(&batch) as u64;
+        self.bytes += bytes;
+        self.held.entry(batch.header().sequence).or_default().push(Held { batch, total: below + bytes });
+    }
+
+    /// Those that waited come in ascending order, so that each finds the one before it.
+    fn connect_orphans(&mut self, from: Sequence, stored: &mut Vec<VerifiedBatch>) {
+        let mut next = from;
+        loop {
+            let waiting: Vec<BatchId> = self
+                .orphans
+                .range((next, BatchId::ZERO)..=(next, BatchId([0xff; 32])))
+                .map(|((_, id), _)| *id)
+                .collect();
+            let before = stored.len();
+            for id in waiting {
+                let Some(orphan) = self.orphans.get(&(next, id)).cloned() else { continue };
+                let Some(below) = self.total_below(orphan.header()) else { continue };
+                if !self.make_room(&orphan) {
+                    continue;
+                }
+                self.drop_orphan((next, id));
+                self.hold(orphan.clone(), below);
+                stored.push(orphan);
             }
-            if fit.is_empty() {
-                break;
+            if stored.len() == before {
+                return;
             }
-            self.held.entry(next).or_default().extend(fit.iter().cloned());
-            stored.extend(fit);
             next = next.next();
         }
-        Inserted::Stored(stored)
+    }
+
+    /// Keeps a batch until the one before it comes. The lowest are kept: they connect first.
+    fn keep_orphan(&mut self, batch: VerifiedBatch) -> Inserted {
+        let key = (batch.header().sequence, batch.id());
+        if self.orphans.contains_key(&key) {
+            return Inserted::Orphan;
+        }
+        let places = self.orphans.range((key.0, BatchId::ZERO)..=(key.0, BatchId([0xff; 32]))).count();
+        if places >= MAX_FORKS {
+            return Inserted::NoRoom;
+        }
+        let bytes = size(&batch);
+        while self.orphans.len() >= MAX_ORPHANS || self.orphan_bytes + bytes > self.limits.orphan_bytes {
+            match self.orphans.last_key_value().map(|(last, _)| *last) {
+                Some(last) if last > key => self.drop_orphan(last),
+                _ => return Inserted::NoRoom,
+            }
+        }
+        self.orphan_bytes += bytes;
+        self.orphans.insert(key, batch);
+        Inserted::Orphan
+    }
+
+    fn drop_orphan(&mut self, key: (Sequence, BatchId)) {
+        if let Some(orphan) = self.orphans.remove(&key) {
+            self.orphan_bytes -= size(&orphan);
+        }
+    }
+
+    /// Whether there is room for a batch. In a forked lane, branches that nobody needs give way: they can be fetched again.
+    fn make_room(&mut self, batch: &VerifiedBatch) -> bool {
+        if self.has_room(batch) {
+            return true;
+        }
+        if self.fork.is_none() {
+            return false;
+        }
+        let reached = self.reached.iter().flatten().map(|reached| reached.tip);
+        let roots: Vec<Tip> = reached.chain(self.acked).chain(self.pinned).chain(parent(batch.header())).collect();
+        let mut keep = BTreeSet::new();
+        for root in roots {
+            let mut at = Some(root);
+            while let Some(held) = at.and_then(|tip| self.find(tip)) {
+                if !keep.insert(held.id()) {
+                    break;
+                }
+                at = parent(held.header());
+            }
+        }
+        for slot in self.held.values_mut() {
+            let (kept, dropped): (Vec<_>, Vec<_>) = slot.drain(..).partition(|held| keep.contains(&held.batch.id()));
+            self.bytes -= dropped.iter().map(|held| size(&held.batch) as u64).sum::<u64>();
+            self.evicted.extend(dropped.iter().map(|held| held.batch.id()));
+            *slot = kept;
+        }
+        self.held.retain(|_, slot| !slot.is_empty());
+        self.has_room(batch)
+    }
+
+    fn has_room(&self, batch: &VerifiedBatch) -> bool {
+        let slot = self.held.get(&batch.header().sequence).map_or(0, Vec::len);
+        // The batch that comes next in the order always fits, or the lane could stand still.
+        let next = self.follows_ordered(batch.header()) && slot == 0;
+        next || (slot < MAX_FORKS && self.bytes + size(batch) as u64 <= self.limits.kept_bytes)
     }
 
     /// What has to be fetched to hold a tip; none if it is held.
@@ -129,23 +256,22 @@ impl Lane {
             return None;
         }
         let mut lowest = to;
-        while let Some(orphan) =
-            self.orphans.get(&lowest.sequence).and_then(|slot| slot.iter().find(|b| b.id() == lowest.batch))
-        {
-            let sequence = lowest.sequence.previous()?;
-            lowest = Tip { sequence, batch: orphan.header().parent };
-            if self.ordered.is_some_and(|ordered| sequence <= ordered.sequence) {
+        while let Some(orphan) = self.orphans.get(&(lowest.sequence, lowest.batch)) {
+            lowest = parent(orphan.header())?;
+            if self.ordered.is_some_and(|ordered| lowest.sequence <= ordered.sequence) {
                 // All of it is here; that it contradicts the order is not cured by fetching.
                 return None;
             }
         }
         let above_held = self.held.keys().next_back().map_or(self.next_sequence(), |top| top.next());
-        Some(BatchRange { lane: self.id, from: above_held.min(lowest.sequence), to: lowest })
+        // Where a branch leaves what is held is not known: an answer's worth of it is asked for at a time.
+        let branch = lowest.sequence.minus(MAX_BATCHES_PER_RESPONSE as u64 - 1).max(self.next_sequence());
+        let from = if above_held <= lowest.sequence { above_held } else { branch };
+        Some(BatchRange { lane: self.id, from, to: lowest })
     }
 
     fn lookup(&self, tip: Tip) -> Option<&VerifiedBatch> {
-        let orphan = || self.orphans.get(&tip.sequence)?.iter().find(|batch| batch.id() == tip.batch);
-        self.find(tip).or_else(orphan)
+        self.find(tip).or_else(|| self.orphans.get(&(tip.sequence, tip.batch)))
     }
 
     /// The batches at the places after `above` up to `to`, ascending, linked back from `to` by their parents; none unless all
@@ -160,11 +286,24 @@ impl Lane {
         while at.sequence >= first {
             let batch = self.lookup(at)?;
             chain.push(batch.clone());
-            let Some(sequence) = at.sequence.previous() else { break };
-            at = Tip { sequence, batch: batch.header().parent };
+            let Some(before) = parent(batch.header()) else { break };
+            at = before;
         }
         chain.reverse();
         Some(chain)
+    }
+
+    /// The batch at `sequence` on the chain that ends in `from`, as far as it is held or remembered.
+    fn ancestor(&self, from: Tip, sequence: Sequence) -> Option<BatchId> {
+        let mut at = from;
+        while at.sequence > sequence {
+            let header = match self.find(at) {
+                Some(batch) => batch.header(),
+                None => &self.history.get(&at.sequence).filter(|header| header.statement.id() == at.batch)?.statement,
+            };
+            at = parent(header)?;
+        }
+        (at.sequence == sequence).then_some(at.batch)
     }
 
     /// Whether `lower` lies on the chain that ends in `upper`, as far as it can be told: below the ordered tip all is one chain.
@@ -181,45 +320,41 @@ impl Lane {
             if self.ordered == Some(at) {
                 return self.holds(lower);
             }
-            let Some(batch) = self.find(at) else { return false };
-            let Some(sequence) = at.sequence.previous() else { return false };
-            at = Tip { sequence, batch: batch.header().parent };
+            let Some(before) = self.find(at).and_then(|batch| parent(batch.header())) else { return false };
+            at = before;
         }
         at == lower
     }
 
-    /// The highest tip that may be acknowledged: on the chain of what was, within the bytes that flow control allows.
-    pub(crate) fn ackable(&self, lane_bytes: usize) -> Option<Tip> {
-        if self.fork.is_some() {
-            return None;
-        }
-        let mut tip = self.ordered;
-        let mut bytes = 0_usize;
-        for slot in self.held.values() {
-            let Some(batch) = slot.first() else { break };
-            bytes += batch.payload().bytes().len();
-            if bytes > lane_bytes {
-                break;
-            }
-            tip = Some(batch.tip());
-        }
-        // What is acknowledged stays so, whatever the limit says now.
-        tip.max(self.acked)
-    }
-
     /// Bytes held above the ordered tip.
     pub(crate) fn bytes(&self) -> usize {
-        self.held.values().flatten().map(|batch| batch.payload().bytes().len()).sum()
+        self.bytes as usize
     }
 
     /// The highest held batch of an unforked lane, or the ordered tip.
     pub(crate) fn top(&self) -> Option<Tip> {
-        self.held.values().next_back().and_then(|slot| slot.first()).map(VerifiedBatch::tip).or(self.ordered)
+        self.held.values().next_back().and_then(|slot| slot.first()).map(|held| held.batch.tip()).or(self.ordered)
     }
 
     /// All held batches, ascending.
     pub(crate) fn held(&self) -> impl Iterator<Item = &VerifiedBatch> {
-        self.held.values().flatten()
+        self.held.values().flatten().map(|held| &held.batch)
+    }
+
+    /// The held batches at one place.
+    pub(crate) fn held_at(&self, sequence: Sequence) -> impl Iterator<Item = &VerifiedBatch> {
+        self.held.get(&sequence).into_iter().flatten().map(|held| &held.batch)
+    }
+
+    /// Notes what a validator acknowledges here. Only what is held counts, and only what is higher replaces.
+    pub(crate) fn note(&mut self, validator: usize, tip: Tip, vector: &Arc<Vector>) {
+        if self.find(tip).is_none() {
+            return;
+        }
+        let Some(slot) = self.reached.get_mut(validator) else { return };
+        if slot.as_ref().is_none_or(|known| known.tip.sequence <= tip.sequence) {
+            *slot = Some(Reached { tip, vector: Arc::clone(vector) });
+        }
     }
 
     /// Moves the ordered tip; what lies at or below it, or on another branch, goes.
@@ -227,30 +362,60 @@ impl Lane {
         if self.ordered.is_some_and(|ordered| ordered.sequence >= tip.sequence) {
             return Vec::new();
         }
-        let mut pruned: Vec<BatchId> = Vec::new();
+        self.settle(tip);
+        let mut pruned = std::mem::take(&mut self.evicted);
+        self.remember(tip);
+        let total = self.entry(tip).map(|held| held.total);
         let above = self.held.split_off(&tip.sequence.next());
-        pruned.extend(std::mem::replace(&mut self.held, above).into_values().flatten().map(|batch| batch.id()));
-        let orphans = self.orphans.split_off(&tip.sequence.next());
-        self.orphans = orphans;
-        self.orphan_count = self.orphans.values().map(Vec::len).sum();
+        pruned.extend(std::mem::replace(&mut self.held, above).into_values().flatten().map(|held| held.batch.id()));
+        let lowest = (tip.sequence.next(), BatchId::ZERO);
+        self.orphans = self.orphans.split_off(&lowest);
+        // One that would follow the new tip was never made durable as held: it is fetched again.
+        self.orphans.retain(|_, orphan| parent(orphan.header()) != Some(tip));
+        self.orphan_bytes = self.orphans.values().map(size).sum();
         self.ordered = Some(tip);
         self.drop_other_branches(&mut pruned);
-        // One branch was ordered: acks speak of it from now on, unless the lane is closed.
-        if self.acked.is_none_or(|acked| acked.sequence <= tip.sequence) {
-            self.acked = Some(tip);
-        }
+        let first = self.held.values().flatten().next().map(|held| held.total - size(&held.batch) as u64);
+        self.ordered_total = total.or(first).unwrap_or(self.ordered_total);
+        self.bytes = self.held().map(|batch| size(batch) as u64).sum();
+        let lost: Vec<bool> =
+            self.reached.iter().map(|slot| slot.as_ref().is_some_and(|r| self.find(r.tip).is_none())).collect();
+        self.reached.iter_mut().zip(lost).filter(|(_, lost)| *lost).for_each(|(slot, _)| *slot = None);
+        self.pinned = self.pinned.filter(|pinned| pinned.sequence > tip.sequence);
         pruned
+    }
+
+    /// Keeps the headers of what was just ordered.
+    fn remember(&mut self, tip: Tip) {
+        let mut at = Some(tip);
+        while let Some(batch) = at.and_then(|tip| self.find(tip)) {
+            let header = batch.signed_header().clone();
+            at = parent(&header.statement);
+            self.history.insert(header.statement.sequence, header);
+        }
+        while self.history.len() > HISTORY_HEADERS {
+            self.history.pop_first();
+        }
     }
 
     fn drop_other_branches(&mut self, pruned: &mut Vec<BatchId>) {
         let mut parents: Vec<BatchId> = self.ordered.map(|tip| tip.batch).into_iter().collect();
         for slot in self.held.values_mut() {
             let (keep, drop): (Vec<_>, Vec<_>) =
-                slot.drain(..).partition(|batch| parents.contains(&batch.header().parent));
-            pruned.extend(drop.iter().map(VerifiedBatch::id));
-            parents = keep.iter().map(VerifiedBatch::id).collect();
+                slot.drain(..).partition(|held| parents.contains(&held.batch.header().parent));
+            pruned.extend(drop.iter().map(|held| held.batch.id()));
+            parents = keep.iter().map(|held| held.batch.id()).collect();
             *slot = keep;
         }
         self.held.retain(|_, slot| !slot.is_empty());
     }
+}
+
+fn size(batch: &VerifiedBatch) -> usize {
+    batch.payload().bytes().len()
+}
+
+/// The tip that a header follows; none for the first of a lane.
+pub(crate) fn parent(header: &BatchHeader) -> Option<Tip> {
+    Some(Tip { sequence: header.sequence.previous()?, batch: header.parent })
 }

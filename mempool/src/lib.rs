@@ -1,12 +1,17 @@
 //! Transactions before they are ordered: admission, lanes, batches, acknowledgement and availability.
 //!
-//! Read in the order of the data: `pool` (admission, and what waits), `lane` (batches in their chains), `acks` and
-//! `availability` (who holds what), `cut` and `due` (what a block takes, and must take). [`Mempool`] puts them together.
+//! Read in the order of the data: `admission` and `pool` (what is taken from clients, and waits), `batches` and `lane` (batches in their chains), `acking`
+//! and `acks` (who says that it holds what), `certificates` and `availability` (what follows from it), `cut` and `due` (what a
+//! block takes, and must take), `ordered` (what it changes). [`Mempool`] puts them together.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod acking;
 mod acks;
+mod admission;
 mod availability;
+mod batches;
 mod bucket;
+mod certificates;
 mod config;
 mod contradiction;
 mod cut;
@@ -14,6 +19,7 @@ mod due;
 mod lane;
 mod limits;
 mod mempool;
+mod ordered;
 mod outcome;
 mod pool;
 mod rejection;

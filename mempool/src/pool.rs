@@ -1,168 +1,78 @@
-//! The pool: admitted transactions that are in no batch yet, a queue for each namespace.
+//! The pool: admitted transactions that are in no batch yet, first come first served within a namespace, fair between namespaces.
 
-use crate::bucket::Bucket;
-use crate::config::{EvmFacts, MempoolConfig, Source};
-use crate::limits::{BUSY_RETRY_MS, MAX_SOURCES, MIN_COST_BYTES, TURN_BYTES};
-use crate::rejection::Rejection;
-use squad_types::limits::MAX_BATCH_TRANSACTIONS;
-use squad_types::{
-    FeeHint, IdentifiedTransaction, NamespaceId, NamespaceKind, NamespaceSpec, OrderingPolicy, Timestamp, TxId,
-    WriteAccess,
-};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::bucket::Account;
+use crate::limits::TURN_BYTES;
+use squad_types::{IdentifiedTransaction, NamespaceId, Timestamp, TxId};
+use std::collections::BTreeMap;
 
-#[derive(Debug)]
-struct Queue {
-    spec: NamespaceSpec,
-    waiting: VecDeque<IdentifiedTransaction>,
-    bytes: usize,
-    bucket: Bucket,
+/// A transaction's place in line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ticket(u64);
+
+/// A transaction in the pool.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) transaction: IdentifiedTransaction,
+    /// Whom it is accounted to; none for one put back.
+    pub(crate) source: Option<Account>,
+    pub(crate) arrived: Timestamp,
 }
 
-/// Admitted transactions.
+impl Entry {
+    pub(crate) fn bytes(&self) -> usize {
+        self.transaction.transaction.encoded_len()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Pooled(NamespaceId, Ticket),
+    Sealed,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    entries: BTreeMap<Ticket, Entry>,
+    bytes: usize,
+    /// Bytes that it may still take.
+    deficit: usize,
+}
+
+/// The pool, and which transactions own batches hold that are not ordered yet.
 #[derive(Debug)]
 pub(crate) struct Pool {
     queues: BTreeMap<NamespaceId, Queue>,
-    /// Ids waiting here or in an own batch that is not ordered.
-    known: BTreeSet<TxId>,
-    sources: BTreeMap<Source, Bucket>,
+    places: BTreeMap<TxId, Place>,
     bytes: usize,
     count: usize,
-    first_at: Option<Timestamp>,
+    /// The next ticket at the end of the line and the last one given at its front.
+    back: u64,
+    front: u64,
+    /// The namespace whose turn it is, and whether it was granted its bytes for it.
     turn: NamespaceId,
-    limits: crate::config::PoolLimits,
-    window_ms: u32,
+    granted: bool,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        const MIDDLE: u64 = u64::MAX / 2;
+        Self {
+            queues: BTreeMap::new(),
+            places: BTreeMap::new(),
+            bytes: 0,
+            count: 0,
+            back: MIDDLE,
+            front: MIDDLE,
+            turn: NamespaceId::ZERO,
+            granted: false,
+        }
+    }
 }
 
 impl Pool {
-    pub(crate) fn new(config: &MempoolConfig) -> Self {
-        let queue = |spec: &NamespaceSpec| {
-            let bucket = Bucket::new(spec.quota_bytes_per_second, Timestamp::ZERO);
-            (spec.id, Queue { spec: spec.clone(), waiting: VecDeque::new(), bytes: 0, bucket })
-        };
-        Self {
-            queues: config.namespaces.iter().map(queue).collect(),
-            known: BTreeSet::new(),
-            sources: BTreeMap::new(),
-            bytes: 0,
-            count: 0,
-            first_at: None,
-            turn: NamespaceId::ZERO,
-            limits: config.pool.clone(),
-            window_ms: config.params.window_ms,
-        }
-    }
-
-    /// Admits a transaction, or says why not. Nothing is charged for one that is refused.
-    pub(crate) fn submit(
-        &mut self,
-        now: Timestamp,
-        chain_time: Timestamp,
-        source: Source,
-        mut tx: IdentifiedTransaction,
-        evm: Option<EvmFacts>,
-    ) -> Result<(), Rejection> {
-        let namespace = tx.transaction.namespace;
-        let window = u64::from(self.window_ms);
-        let queue = self.queues.get_mut(&namespace).ok_or(Rejection::UnknownNamespace(namespace))?;
-        check_shape(&queue.spec, &tx)?;
-        check_access(&queue.spec, evm.as_ref())?;
-        check_validity(&queue.spec, &tx, chain_time, window)?;
-        if self.known.contains(&tx.id) {
-            return Err(Rejection::Duplicate);
-        }
-        let bytes = tx.transaction.encoded_len();
-        let full = self.bytes + bytes > self.limits.max_bytes
-            || self.count >= self.limits.max_transactions
-            || queue.bytes + bytes > self.limits.max_namespace_bytes;
-        if full {
-            return Err(Rejection::Busy { retry_after_ms: BUSY_RETRY_MS });
-        }
-        let cost = (bytes as u64).max(MIN_COST_BYTES);
-        queue
-            .bucket
-            .check(cost, now)
-            .map_err(|retry_after_ms| Rejection::Quota { whose: "namespace", retry_after_ms })?;
-        let rate = self.limits.source_bytes_per_second;
-        if !self.sources.contains_key(&source) && self.sources.len() >= MAX_SOURCES {
-            let silent = self.sources.iter().min_by_key(|(_, bucket)| bucket.at).map(|(source, _)| *source);
-            silent.map(|source| self.sources.remove(&source));
-        }
-        let bucket = self.sources.entry(source).or_insert_with(|| Bucket::new(rate, now));
-        bucket.check(cost, now).map_err(|retry_after_ms| Rejection::Quota { whose: "client", retry_after_ms })?;
-        bucket.take(cost);
-        queue.bucket.take(cost);
-        tx.transaction.hint = match (queue.spec.policy, evm) {
-            (OrderingPolicy::PriorityFee, Some(facts)) => Some(FeeHint { sender: facts.sender, fee: facts.fee }),
-            _ => None,
-        };
-        self.known.insert(tx.id);
-        queue.bytes += bytes;
-        queue.waiting.push_back(tx);
-        self.bytes += bytes;
-        self.count += 1;
-        self.first_at.get_or_insert(now);
-        Ok(())
-    }
-
-    /// Puts transactions back to the front of their queues, in their order: they were accepted before.
-    pub(crate) fn put_back(&mut self, now: Timestamp, transactions: &[IdentifiedTransaction]) {
-        for tx in transactions.iter().rev() {
-            let Some(queue) = self.queues.get_mut(&tx.transaction.namespace) else { continue };
-            let bytes = tx.transaction.encoded_len();
-            queue.bytes += bytes;
-            queue.waiting.push_front(tx.clone());
-            self.bytes += bytes;
-            self.count += 1;
-            self.known.insert(tx.id);
-            self.first_at.get_or_insert(now);
-        }
-    }
-
-    /// Takes what fits a batch, a turn of some bytes for each namespace after the other.
-    pub(crate) fn take(&mut self, now: Timestamp, max_bytes: usize) -> Vec<IdentifiedTransaction> {
-        let (mut taken, mut room) = (Vec::new(), max_bytes);
-        let ids: Vec<NamespaceId> =
-            self.queues.range(self.turn..).chain(self.queues.range(..self.turn)).map(|(id, _)| *id).collect();
-        let mut moved = true;
-        while moved && taken.len() < MAX_BATCH_TRANSACTIONS {
-            moved = false;
-            for id in &ids {
-                let Some(queue) = self.queues.get_mut(id) else { continue };
-                let mut turn = 0;
-                while let Some(next) = queue.waiting.front() {
-                    let bytes = next.transaction.encoded_len();
-                    if bytes > room || taken.len() == MAX_BATCH_TRANSACTIONS || (turn > 0 && turn + bytes > TURN_BYTES)
-                    {
-                        break;
-                    }
-                    let Some(tx) = queue.waiting.pop_front() else { break };
-                    queue.bytes -= bytes;
-                    self.bytes -= bytes;
-                    self.count -= 1;
-                    room -= bytes;
-                    turn += bytes;
-                    moved = true;
-                    taken.push(tx);
-                }
-            }
-        }
-        // Who came last this time comes first next time.
-        self.turn = ids.get(1).copied().unwrap_or_default();
-        self.first_at = (self.count > 0).then_some(now);
-        taken
-    }
-
-    /// Remembers what is in own batches, so that a repeat is told apart.
-    pub(crate) fn remember(&mut self, ids: impl IntoIterator<Item = TxId>) {
-        self.known.extend(ids);
-    }
-
-    /// Forgets what was ordered or expired.
-    pub(crate) fn forget<'a>(&mut self, ids: impl IntoIterator<Item = &'a TxId>) {
-        for id in ids {
-            self.known.remove(id);
-        }
+    /// Whether it is in the pool or in an own batch.
+    pub(crate) fn knows(&self, id: &TxId) -> bool {
+        self.places.contains_key(id)
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -173,59 +83,267 @@ impl Pool {
         self.count
     }
 
-    /// When the oldest one that still waits came, at the latest.
+    /// Bytes of a namespace.
+    pub(crate) fn bytes_of(&self, namespace: NamespaceId) -> usize {
+        self.queues.get(&namespace).map_or(0, |queue| queue.bytes)
+    }
+
+    /// When the one that waits longest arrived.
     pub(crate) fn first_at(&self) -> Option<Timestamp> {
-        self.first_at
+        let first = |queue: &Queue| queue.entries.first_key_value().map(|(_, entry)| entry.arrived);
+        self.queues.values().filter_map(first).min()
     }
-}
 
-fn check_shape(spec: &NamespaceSpec, tx: &IdentifiedTransaction) -> Result<(), Rejection> {
-    let (bytes, max) = (tx.transaction.data.len(), spec.max_transaction_bytes as usize);
-    match bytes {
-        0 => Err(Rejection::Empty),
-        _ if bytes > max => Err(Rejection::TooLarge { bytes, max, namespace: spec.id }),
-        _ => Ok(()),
+    /// Puts one at the end of its line. The caller knows that it is not here yet.
+    pub(crate) fn push(&mut self, entry: Entry) {
+        let ticket = Ticket(self.back);
+        self.back += 1;
+        self.insert(ticket, entry);
     }
-}
 
-fn check_access(spec: &NamespaceSpec, evm: Option<&EvmFacts>) -> Result<(), Rejection> {
-    let namespace = spec.id;
-    if spec.access == WriteAccess::Closed {
-        return Err(Rejection::ClosedNamespace(namespace));
-    }
-    if let NamespaceKind::Evm { chain_id } = spec.kind {
-        let facts = evm.ok_or(Rejection::NotEvm(namespace))?;
-        if facts.chain_id != Some(chain_id) {
-            return Err(Rejection::WrongChainId { given: facts.chain_id, expected: chain_id, namespace });
-        }
-        if let WriteAccess::AllowList(allowed) = &spec.access
-            && !allowed.contains(&facts.sender)
-        {
-            return Err(Rejection::NotAllowed { sender: facts.sender, namespace });
+    /// Puts transactions of an expired lane back to the front, in their order, whatever the limits say: they were answered T0.
+    pub(crate) fn put_back(&mut self, now: Timestamp, transactions: &[IdentifiedTransaction]) {
+        for transaction in transactions.iter().rev() {
+            if matches!(self.places.get(&transaction.id), Some(Place::Pooled(..))) {
+                continue;
+            }
+            self.front -= 1;
+            let entry = Entry { transaction: transaction.clone(), source: None, arrived: now };
+            self.insert(Ticket(self.front), entry);
         }
     }
-    Ok(())
+
+    fn insert(&mut self, ticket: Ticket, entry: Entry) {
+        let (id, transaction) = (entry.transaction.id, &entry.transaction.transaction);
+        self.places.insert(id, Place::Pooled(transaction.namespace, ticket));
+        self.bytes += entry.bytes();
+        self.count += 1;
+        let queue = self.queues.entry(transaction.namespace).or_default();
+        queue.bytes += entry.bytes();
+        queue.entries.insert(ticket, entry);
+    }
+
+    fn remove(&mut self, namespace: NamespaceId, ticket: Ticket) -> Option<Entry> {
+        let queue = self.queues.get_mut(&namespace)?;
+        let entry = queue.entries.remove(&ticket)?;
+        queue.bytes -= entry.bytes();
+        if queue.entries.is_empty() {
+            self.queues.remove(&namespace);
+        }
+        self.bytes -= entry.bytes();
+        self.count -= 1;
+        Some(entry)
+    }
+
+    /// Forgets transactions that were ordered or expired; those still in the pool are returned.
+    pub(crate) fn forget<'a>(&mut self, ids: impl IntoIterator<Item = &'a TxId>) -> Vec<Entry> {
+        let mut removed = Vec::new();
+        for id in ids {
+            if self.places.is_empty() {
+                break;
+            }
+            if let Some(Place::Pooled(namespace, ticket)) = self.places.remove(id) {
+                removed.extend(self.remove(namespace, ticket));
+            }
+        }
+        removed
+    }
+
+    /// Own batches hold these, read back after a restart.
+    pub(crate) fn remember(&mut self, ids: impl IntoIterator<Item = TxId>) {
+        for id in ids {
+            if let Some(Place::Pooled(namespace, ticket)) = self.places.insert(id, Place::Sealed) {
+                self.remove(namespace, ticket);
+            }
+        }
+    }
+
+    /// Takes transactions for a batch of at most `max_bytes` and `max_count`. They count as sealed from here on.
+    ///
+    /// Namespaces take turns of equal bytes, over all batches, so that a flooded one delays another by no more than its share
+    /// (deficit round robin; Shreedhar and Varghese, 1995). A batch ends at the first one that finds no room, and the next
+    /// batch begins with it.
+    pub(crate) fn take(&mut self, max_bytes: usize, max_count: usize) -> Vec<Entry> {
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        while let Some(namespace) = self.next_turn() {
+            if self.turn != namespace || !self.granted {
+                self.turn = namespace;
+                self.granted = true;
+                if let Some(queue) = self.queues.get_mut(&namespace) {
+                    queue.deficit += TURN_BYTES;
+                }
+            }
+            if self.take_turn(namespace, (max_bytes, max_count), &mut bytes, &mut taken) {
+                break;
+            }
+            self.turn = namespace.next();
+            self.granted = false;
+        }
+        for entry in &taken {
+            self.places.insert(entry.transaction.id, Place::Sealed);
+        }
+        taken
+    }
+
+    /// The namespace with something to take whose turn it is.
+    fn next_turn(&self) -> Option<NamespaceId> {
+        let from = self.queues.range(self.turn..).next().or_else(|| self.queues.first_key_value());
+        from.map(|(namespace, _)| *namespace)
+    }
+
+    /// One namespace's turn; whether the batch is full.
+    fn take_turn(
+        &mut self,
+        namespace: NamespaceId,
+        (max_bytes, max_count): (usize, usize),
+        bytes: &mut usize,
+        taken: &mut Vec<Entry>,
+    ) -> bool {
+        while let Some(queue) = self.queues.get_mut(&namespace) {
+            let Some((ticket, next)) = queue.entries.first_key_value() else { return false };
+            let (ticket, size, id) = (*ticket, next.bytes(), next.transaction.id);
+            if size > max_bytes {
+                // Admitted for a smaller committee, whose batches were larger: no batch can carry it any more.
+                self.places.remove(&id);
+                self.remove(namespace, ticket);
+                continue;
+            }
+            if size > queue.deficit {
+                return false;
+            }
+            if *bytes + size > max_bytes || taken.len() >= max_count {
+                return true;
+            }
+            queue.deficit -= size;
+            *bytes += size;
+            taken.extend(self.remove(namespace, ticket));
+        }
+        false
+    }
 }
 
-fn check_validity(
-    spec: &NamespaceSpec,
-    tx: &IdentifiedTransaction,
-    chain_time: Timestamp,
-    window: u64,
-) -> Result<(), Rejection> {
-    let until = tx.transaction.valid_until;
-    if let NamespaceKind::Evm { .. } = spec.kind {
-        return if until.is_some() { Err(Rejection::ValidityNotAllowed) } else { Ok(()) };
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use squad_types::Transaction;
+
+    fn entry(namespace: u32, nonce: u64, len: usize, valid_until: Option<u64>) -> Entry {
+        let mut data = vec![0; len.max(8)];
+        data[..8].copy_from_slice(&nonce.to_be_bytes());
+        let transaction = Transaction {
+            namespace: NamespaceId(namespace),
+            valid_until: valid_until.map(Timestamp),
+            hint: None,
+            data: data.into(),
+        };
+        Entry { transaction: transaction.into(), source: None, arrived: Timestamp(nonce) }
     }
-    let Some(until) = until else {
-        return Err(Rejection::ValidityMissing { window_ms: window as u32 });
-    };
-    let latest = chain_time.plus(window);
-    if until > latest {
-        Err(Rejection::ValidityTooLong { until, latest })
-    } else if until <= chain_time {
-        Err(Rejection::Expired { until, chain_time })
-    } else {
-        Ok(())
+
+    fn namespaces(taken: &[Entry]) -> BTreeMap<u32, usize> {
+        let mut counts = BTreeMap::new();
+        for entry in taken {
+            *counts.entry(entry.transaction.transaction.namespace.0).or_insert(0) += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn a_flooded_namespace_leaves_the_others_their_share_of_every_batch() {
+        let mut pool = Pool::default();
+        (0..10_000).for_each(|nonce| pool.push(entry(1, nonce, 500, None)));
+        (0..50).for_each(|nonce| pool.push(entry(2, nonce, 500, None)));
+        (0..50).for_each(|nonce| pool.push(entry(3, nonce, 500, None)));
+        let taken = pool.take(150 * 517, 1_000);
+        let counts = namespaces(&taken);
+        assert!(counts.values().all(|count| (43..=58).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn large_transactions_do_not_starve_and_order_within_a_namespace_is_kept() {
+        let mut pool = Pool::default();
+        (0..2_000).for_each(|nonce| pool.push(entry(1, nonce, 200, None)));
+        (0..4).for_each(|nonce| pool.push(entry(2, nonce, 100_000, None)));
+        let mut seen = BTreeMap::from([(1_u32, 0_u64), (2, 0)]);
+        let mut batches = 0;
+        while pool.count() > 0 {
+            let taken = pool.take(128 * 1024, 10_000);
+            assert!(!taken.is_empty());
+            batches += 1;
+            for entry in taken {
+                let next = seen.get_mut(&entry.transaction.transaction.namespace.0).unwrap();
+                assert_eq!(entry.arrived.0, *next);
+                *next += 1;
+            }
+        }
+        assert!(batches <= 12, "{batches}");
+    }
+
+    #[test]
+    fn what_is_put_back_comes_first_and_what_was_ordered_elsewhere_leaves() {
+        let mut pool = Pool::default();
+        (0..3).for_each(|nonce| pool.push(entry(1, nonce, 10, Some(5))));
+        let back: Vec<_> = (7..9).map(|nonce| entry(1, nonce, 10, Some(20)).transaction).collect();
+        pool.put_back(Timestamp(9), &back);
+        let elsewhere = entry(1, 1, 10, Some(5)).transaction.id;
+        assert_eq!(pool.forget([&elsewhere]).len(), 1);
+        let taken = pool.take(1_000, 10);
+        let ids: Vec<_> = taken.iter().map(|entry| entry.transaction.id).collect();
+        assert_eq!(ids[..2], [back[0].id, back[1].id]);
+        assert_eq!((ids.len(), pool.count(), pool.bytes()), (4, 0, 0));
+        assert!(pool.knows(&ids[0]), "it is in a batch");
+        pool.forget(ids.iter());
+        assert!(!pool.knows(&ids[0]));
+    }
+
+    #[test]
+    fn one_that_no_batch_can_carry_any_more_blocks_nothing() {
+        let mut pool = Pool::default();
+        pool.push(entry(1, 0, 100_000, None));
+        pool.push(entry(1, 1, 10, None));
+        assert_eq!(pool.take(50_000, 10).len(), 1);
+        assert_eq!(pool.count(), 0);
+    }
+
+    #[test]
+    fn many_flooded_namespaces_all_get_their_turn() {
+        let mut pool = Pool::default();
+        for namespace in 0..100 {
+            let len = if namespace == 77 { 100_000 } else { 4_000 };
+            (0..40).for_each(|nonce| pool.push(entry(namespace, nonce, len, None)));
+        }
+        let mut served = BTreeMap::new();
+        for _ in 0..90 {
+            for (namespace, count) in namespaces(&pool.take(128 * 1024, 10_000)) {
+                *served.entry(namespace).or_insert(0) += count;
+            }
+        }
+        // In bytes they get the same: 28 or 29 small ones each, one large one.
+        let fair = served
+            .iter()
+            .all(|(namespace, count)| if *namespace == 77 { *count == 1 } else { (26..=30).contains(count) });
+        assert!(fair && served.len() == 100, "{served:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn the_books_balance(steps in proptest::collection::vec((0_u8..5, 0_u32..4, 8_usize..600), 1..200)) {
+            let mut pool = Pool::default();
+            let mut nonce = 0;
+            for (what, namespace, len) in steps {
+                match what {
+                    0..=2 => {
+                        nonce += 1;
+                        pool.push(entry(namespace, nonce, len, None));
+                    }
+                    3 => { pool.take(len * 4, 7); }
+                    _ => { pool.forget([&entry(namespace, nonce / 2, len, None).transaction.id]); }
+                }
+                let entries = pool.queues.values().flat_map(|queue| queue.entries.values());
+                prop_assert_eq!(pool.bytes, entries.clone().map(Entry::bytes).sum::<usize>());
+                prop_assert_eq!(pool.count, entries.count());
+                prop_assert!(pool.queues.values().all(|queue| !queue.entries.is_empty()));
+            }
+        }
     }
 }

@@ -1,0 +1,126 @@
+//! Acknowledging: what this node says it holds, and what others say.
+
+use crate::acks::{Acks, Taken, Vector};
+use crate::contradiction;
+use crate::mempool::Mempool;
+use crate::outcome::{AckDue, AckFault, AckOutcome};
+use squad_types::{Ack, AckEntries, AckMessage, Epoch, LaneId, Signer, Timestamp, Tip, ValidatorIndex, Verified};
+use std::sync::Arc;
+
+impl Mempool {
+    fn ack_vector(&self, epoch: Epoch) -> Option<Vec<Option<Tip>>> {
+        let acks = self.acks.get(&epoch)?;
+        acks.me()?;
+        let tip = |at: usize| self.lanes.get(&LaneId { epoch, author: ValidatorIndex(at as u16) })?.ackable();
+        Some((0..acks.committee.len()).map(tip).collect())
+    }
+
+    /// Whether an ack has something new to say, and when it may leave.
+    pub fn ack_due(&mut self, now: Timestamp) -> AckDue {
+        if !self.ack_dirty {
+            return AckDue::Never;
+        }
+        let epochs: Vec<Epoch> = self.acks.keys().copied().collect();
+        let mut earliest: Option<Timestamp> = None;
+        for epoch in epochs {
+            let Some(vector) = self.ack_vector(epoch) else { continue };
+            let Some(acks) = self.acks.get(&epoch) else { continue };
+            let said = acks.own().is_some_and(|own| own.tips == vector);
+            let nothing = acks.own().is_none() && vector.iter().all(Option::is_none);
+            if said || nothing {
+                continue;
+            }
+            let at = acks.sent_at.map_or(Timestamp::ZERO, |sent| sent.plus(self.config.params.ack_interval_ms.into()));
+            if at <= now {
+                return AckDue::Now(epoch);
+            }
+            earliest = Some(earliest.map_or(at, |known| known.min(at)));
+        }
+        if earliest.is_none() {
+            self.ack_dirty = false;
+        }
+        earliest.map_or(AckDue::Never, AckDue::At)
+    }
+
+    /// Signs the newest vector of an epoch. The caller makes it, and what it covers, durable before it leaves.
+    pub fn make_ack(&mut self, now: Timestamp, epoch: Epoch, signer: &dyn Signer) -> Option<AckMessage> {
+        let vector = self.ack_vector(epoch)?;
+        for (at, tip) in vector.iter().enumerate() {
+            let id = LaneId { epoch, author: ValidatorIndex(at as u16) };
+            if let (Some(lane), Some(tip)) = (self.lanes.get_mut(&id), tip) {
+                lane.acked = lane.acked.max(Some(*tip));
+            }
+        }
+        let domain = self.config.domain;
+        let acks = self.acks.get_mut(&epoch)?;
+        let message = acks.sign(vector, now, &domain, signer)?;
+        let (me, own) = (acks.me()?, Arc::clone(acks.own()?));
+        self.note_vector(epoch, me, &own);
+        Some(message)
+    }
+
+    /// One's own newest ack of an epoch, with its whole vector.
+    pub fn full_ack(&self, epoch: Epoch) -> Option<AckMessage> {
+        self.acks.get(&epoch)?.full()
+    }
+
+    /// One's own newest acks of the epochs in force.
+    pub fn full_acks(&self) -> Vec<AckMessage> {
+        self.acks.values().filter_map(Acks::full).collect()
+    }
+
+    /// The tips that the own newest ack of an epoch names.
+    pub fn own_ack_tips(&self, epoch: Epoch) -> Vec<Option<Tip>> {
+        self.acks.get(&epoch).and_then(Acks::own).map(|own| own.tips.clone()).unwrap_or_default()
+    }
+
+    /// Takes in a peer's ack.
+    pub fn on_ack(&mut self, ack: Verified<Ack>, entries: AckEntries) -> AckOutcome {
+        let (signer, epoch) = (ack.signer, ack.statement.epoch);
+        let Some(acks) = self.acks.get_mut(&epoch) else { return AckOutcome::Stale };
+        let Some(validator) = acks.committee.index_of(&signer) else { return AckOutcome::Refused(AckFault::Stranger) };
+        if acks.me() == Some(validator) {
+            return AckOutcome::Stale;
+        }
+        let before = match acks.take(validator, ack, entries) {
+            Taken::News(before) => before,
+            Taken::Stale => return AckOutcome::Stale,
+            Taken::NeedFull => return AckOutcome::NeedFull,
+            Taken::Malformed => return AckOutcome::Refused(AckFault::Vector),
+        };
+        let Some(after) = acks.vector(validator).cloned() else { return AckOutcome::Stale };
+        let evidence = contradiction::found(self, validator, before.as_deref(), &after).map(Box::new);
+        let mut unknown = Vec::new();
+        for (at, tip) in after.tips.iter().enumerate() {
+            let old = before.as_ref().and_then(|before| before.tips.get(at).copied().flatten());
+            let id = LaneId { epoch, author: ValidatorIndex(at as u16) };
+            if let Some(tip) = tip.filter(|tip| old != Some(*tip) && !self.holds(id, *tip)) {
+                unknown.push((id, tip));
+            }
+        }
+        self.note_vector(epoch, validator, &after);
+        AckOutcome::Advanced { unknown, evidence }
+    }
+
+    /// Counts what an ack says in every lane.
+    pub(crate) fn note_vector(&mut self, epoch: Epoch, validator: ValidatorIndex, vector: &Arc<Vector>) {
+        for (at, tip) in vector.tips.iter().enumerate() {
+            let id = LaneId { epoch, author: ValidatorIndex(at as u16) };
+            let (Some(tip), Some(lane)) = (tip, self.lanes.get_mut(&id)) else { continue };
+            let known = lane.reached.get(validator.position()).and_then(|slot| slot.as_ref()).map(|known| known.tip);
+            lane.note(validator.position(), *tip, vector);
+            if known != Some(*tip) {
+                self.touch(id);
+            }
+        }
+    }
+
+    /// Whether prevoting a cut with this tip would contradict an own ack: the two lie on different chains, and no certificate
+    /// shows that the network holds this one.
+    pub fn contradicts_own_ack(&self, lane: LaneId, tip: Tip) -> bool {
+        let Some(state) = self.lanes.get(&lane) else { return false };
+        let Some(acked) = state.acked else { return false };
+        let one_chain = acked == tip || state.covers(acked, tip) || state.covers(tip, acked);
+        !one_chain && !self.knows_certificate(lane, tip)
+    }
+}

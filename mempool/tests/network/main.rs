@@ -1,0 +1,5 @@
+//! Several mempools, an author that forks, and mail that is lost, repeated and out of order: what must hold whatever happens.
+#![allow(clippy::unwrap_used)]
+
+mod interleavings;
+mod support;
