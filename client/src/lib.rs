@@ -7,6 +7,8 @@
 
 pub mod block;
 pub mod follow;
+#[cfg(feature = "network")]
+pub mod network;
 #[cfg(feature = "proto")]
 pub mod proto;
 #[cfg(feature = "testing")]
@@ -16,5 +18,7 @@ mod verify;
 
 pub use block::{BlockError, BlockVerifier, Checkpoint, VerifiedBlock};
 pub use follow::{CommitteeFollower, KEPT_COMMITTEES};
+#[cfg(feature = "network")]
+pub use network::{Client, ClientConfig, ClientError, Receipt, Subscription};
 pub use trust::{CLOCK_SLACK_MS, TRUSTING_PERIOD_MS, TrustError, TrustedCommittee};
 pub use verify::{Place, VerifiedConfirmation, VerifyError, verify};

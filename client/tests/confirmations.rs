@@ -63,7 +63,7 @@ fn changes(leaf: &Value) -> Vec<Value> {
         Value::String(text) if text == "0x" => vec![Value::from("0x01"), Value::from("0x03")],
         Value::String(_) => ["batched", "secured", "ordered"]
             .into_iter()
-            .filter(|tier| *leaf != Value::from(*tier))
+            .filter(|tier| leaf.as_str() != Some(tier))
             .map(Value::from)
             .collect(),
         Value::Null => vec![Value::from(0), Value::from(1)],
