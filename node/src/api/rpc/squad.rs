@@ -8,7 +8,9 @@ use crate::api::status::NodeStatus;
 use crate::api::view::{BlockView, ConfirmationView};
 use jsonrpsee::server::{RegisterMethodError, RpcModule};
 use serde::{Deserialize, Deserializer};
-use squad_types::{Committee, Epoch, Evidence, Genesis, Height, NamespaceId, NamespaceSpec, Tier, Timestamp, TxId};
+use squad_types::{
+    Committee, Encode, Epoch, Evidence, Genesis, Height, NamespaceId, NamespaceSpec, Tier, Timestamp, TxId,
+};
 
 pub(super) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
     method!(module, "squad_sendTransaction", send);
@@ -16,6 +18,7 @@ pub(super) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMe
     method!(module, "squad_getBlock", block);
     method!(module, "squad_getHeader", header);
     method!(module, "squad_getCommittee", committee);
+    method!(module, "squad_getCommitteeProof", committee_proof);
     method!(module, "squad_status", status);
     method!(module, "squad_genesis", genesis);
     method!(module, "squad_namespaces", namespaces);
@@ -132,6 +135,19 @@ async fn committee(context: &Context, _: &Origin, mut args: Args) -> Result<Comm
     };
     let unknown = || Rejected::new(RejectCode::NotFound, format!("the committee of epoch {epoch} is not known here"));
     backend.committee(epoch).await?.ok_or_else(unknown)
+}
+
+/// The canonical form of a `CommitteeProof`, in hex.
+async fn committee_proof(context: &Context, _: &Origin, mut args: Args) -> Result<String, Rejected> {
+    let epoch: Epoch = args.required("epoch")?;
+    args.end()?;
+    if epoch == Epoch::ZERO {
+        let reason = "epoch 0 has no proof: its committee stands in the genesis";
+        return Err(Rejected::new(RejectCode::MalformedParameter, reason));
+    }
+    let unknown = || Rejected::new(RejectCode::NotFound, format!("the committee of epoch {epoch} is not known here"));
+    let proof = context.gate.backend().committee_proof(epoch).await?.ok_or_else(unknown)?;
+    Ok(format!("0x{}", hex::encode(proof.to_bytes())))
 }
 
 async fn status(context: &Context, _: &Origin, args: Args) -> Result<NodeStatus, Rejected> {

@@ -1,0 +1,109 @@
+use super::{Served, loopback};
+use crate::api::http::bind;
+use crate::api::{Readiness, serve_metrics};
+use crate::config::Limits;
+use squad_types::Height;
+use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+async fn raw(address: SocketAddr, request: &str) -> String {
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+async fn get(address: SocketAddr, path: &str) -> String {
+    raw(address, &format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await
+}
+
+async fn post(address: SocketAddr, body: &str) -> String {
+    let head = "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n";
+    raw(address, &format!("{head}content-length: {}\r\n\r\n{body}", body.len())).await
+}
+
+#[tokio::test]
+async fn the_page_and_the_probes_answer_a_browser() {
+    let served = Served::new(Limits::default()).await;
+    let address = served.server.address();
+    let page = get(address, "/").await;
+    assert!(page.starts_with("HTTP/1.1 200") && page.contains("squad_status"), "{page}");
+    assert!(get(address, "/health").await.starts_with("HTTP/1.1 200"));
+    assert!(get(address, "/ready").await.ends_with("ready\n"));
+    served.node.set_readiness(Readiness::CatchingUp { target: Height(9) });
+    let behind = get(address, "/ready").await;
+    assert!(behind.starts_with("HTTP/1.1 503") && behind.contains("height 9"), "{behind}");
+    served.node.set_readiness(Readiness::Refusing { reason: "the disk is full".into() });
+    assert!(get(address, "/ready").await.contains("the disk is full"));
+    assert!(get(address, "/nothing").await.starts_with("HTTP/1.1 404"));
+}
+
+#[tokio::test]
+async fn metrics_are_served_on_their_own_port() {
+    let served = Served::new(Limits::default()).await;
+    served.metrics.height.set(42);
+    let listener = bind("metrics", loopback()).await.unwrap();
+    let server = serve_metrics(listener, served.node.clone(), served.metrics.clone()).unwrap();
+    let text = get(server.address(), "/metrics").await;
+    assert!(text.starts_with("HTTP/1.1 200") && text.contains("squad_height 42"), "{text}");
+    assert!(get(server.address(), "/ready").await.starts_with("HTTP/1.1 200"));
+    assert!(get(server.address(), "/").await.starts_with("HTTP/1.1 404"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn malformed_requests_get_json_rpcs_own_errors() {
+    let limits = Limits { rpc_batch: 2, rpc_request_bytes: 300_000, ..Default::default() };
+    let served = Served::new(limits).await;
+    let address = served.server.address();
+    assert!(post(address, "{ nonsense").await.contains("-32700"));
+    assert!(post(address, "[]").await.contains("-32600"));
+    let unknown = post(address, r#"{"jsonrpc":"2.0","id":1,"method":"eth_mine","params":[]}"#).await;
+    assert!(unknown.contains("-32601"), "{unknown}");
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"squad_namespaces","params":[]}"#;
+    assert!(post(address, &format!("[{call},{call}]")).await.contains("chain_id"));
+    let three = post(address, &format!("[{call},{call},{call}]")).await;
+    assert!(three.contains("batch") || three.contains("-32010"), "{three}");
+    let text = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"x","params":["{}"]}}"#, "0".repeat(300_001));
+    let large = post(address, &text).await;
+    assert!(
+        large.starts_with("HTTP/1.1 413") || large.contains("-32007") || large.contains("-32701"),
+        "{}",
+        &large[..200.min(large.len())]
+    );
+}
+
+#[tokio::test]
+async fn connections_over_the_limit_are_closed_at_once() {
+    let served = Served::new(Limits { rpc_connections: 1, ..Default::default() }).await;
+    let address = served.server.address();
+    let mut first = TcpStream::connect(address).await.unwrap();
+    first.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut head = [0; 12];
+    first.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200");
+    let mut second = TcpStream::connect(address).await.unwrap();
+    let mut nothing = Vec::new();
+    // Closed, in whichever way the system tells.
+    assert!(second.read_to_end(&mut nothing).await.map_or(true, |read| read == 0));
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_named_with_what_to_do() {
+    let held = bind("rpc", loopback()).await.unwrap();
+    let error = bind("rpc", held.local_addr().unwrap()).await.unwrap_err().to_string();
+    assert!(error.contains("--rpc-listen") && error.contains(&held.local_addr().unwrap().to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn a_stopped_server_lets_go_of_its_port() {
+    let served = Served::new(Limits::default()).await;
+    let address = served.server.address();
+    assert!(get(address, "/health").await.starts_with("HTTP/1.1 200"));
+    served.server.stop().await;
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+}
