@@ -22,4 +22,4 @@ pub use status::{
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

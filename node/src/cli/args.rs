@@ -1,6 +1,12 @@
 //! What the command line takes.
 
-use super::{genesis::GenesisCommand, keys::KeysCommand};
+use super::doctor::DoctorArgs;
+use super::genesis::GenesisCommand;
+use super::keys::KeysCommand;
+use super::status::StatusArgs;
+use super::submit::SubmitArgs;
+use super::verify::VerifyArgs;
+use super::watch::WatchArgs;
 use crate::config::{ConfigError, NodeConfig, Overrides, load};
 use clap::{Args, Parser, Subcommand};
 use squad_types::Tier;
@@ -34,6 +40,16 @@ pub enum Command {
     Genesis(GenesisCommand),
     /// Print a configuration file with every setting, to start from
     Config,
+    /// Submit a transaction and wait for its confirmation
+    Submit(SubmitArgs),
+    /// Print a namespace's blocks as they are ordered
+    Watch(WatchArgs),
+    /// Check a confirmation, trusting no server
+    Verify(VerifyArgs),
+    /// Show an operator's state
+    Status(StatusArgs),
+    /// Look for what keeps a node from running well
+    Doctor(DoctorArgs),
     /// Offer load to operators and report what becomes of it
     Bench(BenchArgs),
     /// Run the reference EVM executor of one namespace

@@ -1,9 +1,15 @@
 //! The command line.
 
 mod args;
+mod doctor;
 mod genesis;
 mod keys;
 mod output;
+mod remote;
+mod status;
+mod submit;
+mod verify;
+mod watch;
 
 pub use args::{BenchArgs, Cli, Command, DevnetArgs, ExecutorArgs, NodeArgs};
 pub use genesis::read_genesis;
@@ -64,6 +70,11 @@ async fn asynchronous(command: Command, output: Output) -> anyhow::Result<ExitCo
             args.json |= output.json;
             crate::bench::run(args).await?;
         }
+        Command::Submit(args) => submit::run(args, output).await?,
+        Command::Watch(args) => watch::run(args, output).await?,
+        Command::Verify(args) => return verify::run(args, output).await,
+        Command::Status(args) => status::run(args, output).await?,
+        Command::Doctor(args) => return doctor::run(args, output).await,
         Command::Executor(args) => crate::executor::run(args).await?,
         Command::Keys(_) | Command::Genesis(_) | Command::Config => {}
     }

@@ -80,3 +80,93 @@ fn keys_are_made_imported_and_shown() {
     assert_eq!(found.len(), 2);
     assert_eq!(found[1].1.unwrap().to_string(), "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266");
 }
+
+mod remote {
+    use super::*;
+    use crate::api::tests::{FakeBackend, Served};
+    use crate::api::{Backend, Readiness};
+    use crate::cli::verify::parse_confirmation;
+    use crate::config::Limits;
+
+    async fn go(line: String) -> anyhow::Result<ExitCode> {
+        let cli = parse(&line).unwrap();
+        let output = Output { json: cli.json };
+        asynchronous(cli.command, output).await
+    }
+
+    fn write_genesis(node: &FakeBackend, dir: &tempfile::TempDir) -> String {
+        let path = dir.path().join("genesis.json");
+        std::fs::write(&path, serde_json::to_string(&*node.genesis()).unwrap()).unwrap();
+        path.display().to_string()
+    }
+
+    #[tokio::test]
+    async fn what_is_submitted_can_be_verified_and_a_change_is_refused() {
+        let served = Served::new(Limits::default()).await;
+        let dir = tempfile::tempdir().unwrap();
+        let (genesis, out) = (write_genesis(&served.node, &dir), dir.path().join("c.json").display().to_string());
+        let at = served.node.genesis().time.plus(1_000);
+        for tier in ["batched", "secured", "ordered"] {
+            let submit = format!(
+                "squad submit --rpc {} --namespace bytes --text {tier} --wait {tier} --out {out}",
+                served.url("")
+            );
+            assert_eq!(go(submit).await.unwrap(), ExitCode::SUCCESS);
+            let verify = format!("squad verify {out} --genesis {genesis} --at {at}");
+            assert_eq!(go(verify.clone()).await.unwrap(), ExitCode::SUCCESS);
+            let mut confirmation = parse_confirmation(&std::fs::read_to_string(&out).unwrap()).unwrap();
+            confirmation.transaction.data_hash.0[0] ^= 1;
+            std::fs::write(&out, serde_json::to_string(&confirmation).unwrap()).unwrap();
+            assert_eq!(go(verify).await.unwrap(), ExitCode::FAILURE);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_saved_committee_verifies_as_the_genesis_does() {
+        let served = Served::new(Limits::default()).await;
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let (genesis, now) = (write_genesis(&served.node, &dir), served.node.genesis().time.plus(1_000));
+        go(format!("squad submit --rpc {} --namespace 2 --data 0x01 --out {}", served.url(""), at("c"))).await.unwrap();
+        let save = format!("squad verify {} --genesis {genesis} --at {now} --save-committee {}", at("c"), at("k"));
+        assert_eq!(go(save).await.unwrap(), ExitCode::SUCCESS);
+        let again = format!("squad verify {} --committee {} --at {now} --json", at("c"), at("k"));
+        assert_eq!(go(again).await.unwrap(), ExitCode::SUCCESS);
+        // Long after, nobody's stake answers any more.
+        let late = format!("squad verify {} --committee {} --at {}", at("c"), at("k"), now.plus(30 * 86_400_000));
+        assert!(go(late).await.is_err());
+        assert!(go(format!("squad verify {} --genesis {genesis}", at("nothing"))).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn watching_prints_verified_blocks_and_ends_at_its_count() {
+        let served = Served::new(Limits::default()).await;
+        let dir = tempfile::tempdir().unwrap();
+        let genesis = write_genesis(&served.node, &dir);
+        served.node.order(b"one");
+        served.node.order(b"two");
+        let watch =
+            format!("squad watch --rpc {} --namespace bytes --from 1 --count 2 --genesis {genesis}", served.url(""));
+        assert_eq!(go(watch).await.unwrap(), ExitCode::SUCCESS);
+        assert!(go(format!("squad watch --rpc {} --namespace nowhere", served.url(""))).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn status_is_printed_and_a_silent_node_is_explained() {
+        let served = Served::new(Limits::default()).await;
+        served.node.set_readiness(Readiness::Refusing { reason: "the disk is full".into() });
+        for flags in ["", " --json"] {
+            assert_eq!(go(format!("squad status --rpc {}{flags}", served.url(""))).await.unwrap(), ExitCode::SUCCESS);
+        }
+        let error = format!("{:#}", go("squad status --rpc http://127.0.0.1:1".into()).await.unwrap_err());
+        assert!(error.contains("is the node running"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_printed_with_its_code() {
+        let served = Served::new(Limits::default()).await;
+        let line = format!("squad submit --rpc {} --namespace evm --data 0x03", served.url(""));
+        let error = format!("{:#}", go(line).await.unwrap_err());
+        assert!(error.contains("blob_unsupported"), "{error}");
+    }
+}

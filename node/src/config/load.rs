@@ -14,6 +14,8 @@ const METRICS_PORT: u16 = 7703;
 const CONFIG_VARIABLE: &str = "SQUAD_CONFIG";
 /// The usual variable for a keystore's password. Never a setting itself.
 const PASSWORD_VARIABLE: &str = "SQUAD_PASSWORD";
+/// The variable that tells commands such as `squad status` which operator to ask.
+const REMOTE_VARIABLE: &str = "SQUAD_RPC";
 
 /// Puts a node's configuration together: defaults < file < environment < flags.
 ///
@@ -54,7 +56,7 @@ fn read(path: &Path) -> Result<FileConfig, ConfigError> {
 fn refuse_unknown(environment: &[(String, String)], password_env: Option<&String>) -> Result<(), ConfigError> {
     let known = |name: &str| {
         Overrides::VARIABLES.contains(&name)
-            || [CONFIG_VARIABLE, PASSWORD_VARIABLE].contains(&name)
+            || [CONFIG_VARIABLE, PASSWORD_VARIABLE, REMOTE_VARIABLE].contains(&name)
             || password_env.is_some_and(|variable| variable == name)
     };
     match environment.iter().find(|(name, _)| name.starts_with("SQUAD_") && !known(name)) {

@@ -181,10 +181,10 @@ impl Kdf {
         match self {
             Self::Scrypt { n, r, p, .. } => {
                 let log_n = n.trailing_zeros() as u8;
-                let params = scrypt::Params::new(log_n, *r, *p, 32).map_err(|error| error.to_string())?;
+                let params = scrypt::Params::new(log_n, *r, *p).map_err(|error| error.to_string())?;
                 scrypt::scrypt(password, &salt, &params, &mut *derived).map_err(|error| error.to_string())?;
             }
-            Self::Pbkdf2 { c, .. } => pbkdf2::pbkdf2_hmac::<sha2::Sha256>(password, &salt, *c, &mut *derived),
+            Self::Pbkdf2 { c, .. } => pbkdf2::pbkdf2_hmac::<pbkdf2::sha2::Sha256>(password, &salt, *c, &mut *derived),
         }
         Ok(derived)
     }

@@ -89,7 +89,7 @@ async fn every_refusal_at_the_gate_has_its_code() {
         (json!({ "namespace": "bytes" }), RejectCode::MalformedParameter),
         (json!(["0x01"]), RejectCode::MalformedParameter),
         (evm(&ethereum(1)), RejectCode::WrongChainId),
-        (evm(&high), RejectCode::MalformedRlp),
+        (evm(&high), RejectCode::BadSignature),
         (evm(&[3, 0xc0]), RejectCode::BlobUnsupported),
         (evm(&[9]), RejectCode::TypeUnsupported),
         (evm(&[2, 0xc1]), RejectCode::MalformedRlp),
