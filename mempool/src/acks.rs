@@ -41,13 +41,15 @@ pub(crate) struct Acks {
     pub(crate) committee: Arc<Committee>,
     vectors: Vec<Option<Arc<Vector>>>,
     me: Option<ValidatorIndex>,
+    /// The highest counter that this operator signed with.
+    used: AckCounter,
     pub(crate) sent_at: Option<Timestamp>,
 }
 
 impl Acks {
     pub(crate) fn new(committee: Arc<Committee>, me: Option<squad_types::Address>) -> Self {
         let me = me.and_then(|me| committee.index_of(&me));
-        Self { vectors: vec![None; committee.len()], committee, me, sent_at: None }
+        Self { vectors: vec![None; committee.len()], committee, me, used: AckCounter::ZERO, sent_at: None }
     }
 
     pub(crate) fn me(&self) -> Option<ValidatorIndex> {
@@ -100,7 +102,7 @@ impl Acks {
     ) -> Option<AckMessage> {
         let me = self.me?;
         let before = self.own();
-        let counter = before.map_or(AckCounter(1), |own| own.ack.statement.counter.next());
+        let counter = self.used.next();
         let leaves = vector_leaves(&tips);
         let statement = Ack { epoch: self.committee.epoch(), counter, root: merkle::root(&leaves) };
         let ack = Verified::sign(statement, domain, signer);
@@ -113,6 +115,7 @@ impl Acks {
         let message = AckMessage { ack: ack.signed().clone(), entries };
         self.vectors[me.position()] = Some(Arc::new(Vector { ack, tips, leaves }));
         self.sent_at = Some(now);
+        self.used = counter;
         Some(message)
     }
 
@@ -121,11 +124,17 @@ impl Acks {
         self.own().map(|own| AckMessage { ack: own.ack.signed().clone(), entries: full(&own.tips) })
     }
 
-    /// Puts back an own ack from the log; whether it fits the committee.
-    pub(crate) fn restore(&mut self, message: &AckMessage) -> Option<Vec<Option<Tip>>> {
+    /// Puts back an own ack from the log, if it fits the committee and `held` says that what it covers is here. Its counter
+    /// is used up in any case.
+    pub(crate) fn restore(
+        &mut self,
+        message: &AckMessage,
+        held: impl FnOnce(&[Option<Tip>]) -> bool,
+    ) -> Option<Vec<Option<Tip>>> {
         let me = self.me?;
+        self.used = self.used.max(message.ack.statement.counter);
         let AckEntries::Full(entries) = &message.entries else { return None };
-        let tips = self.parse_full(entries)?;
+        let tips = self.parse_full(entries).filter(|tips| held(tips))?;
         let newer = self.own().is_none_or(|own| own.ack.statement.counter < message.ack.statement.counter);
         let leaves = vector_leaves(&tips);
         if newer && merkle::root(&leaves) == message.ack.statement.root {

@@ -193,11 +193,23 @@ impl Mempool {
         self.note_stored(id, &stored);
     }
 
+    /// How far this operator's own lanes reach, by epoch.
+    pub fn own_tops(&self) -> BTreeMap<Epoch, Sequence> {
+        let own = self.lanes.values().filter(|lane| Some(lane.author) == self.config.me);
+        own.filter_map(|lane| Some((lane.id.epoch, lane.top()?.sequence))).collect()
+    }
+
     /// Puts an own ack back from the log. Restore the ordered tips and batches before it.
     pub fn restore_ack(&mut self, message: &AckMessage) {
         let epoch = message.ack.statement.epoch;
+        let lanes = &self.lanes;
+        let held = |(at, tip): (usize, &Option<Tip>)| {
+            let id = LaneId { epoch, author: ValidatorIndex(at as u16) };
+            tip.is_none_or(|tip| lanes.get(&id).is_some_and(|lane| lane.holds(tip)))
+        };
         let Some(acks) = self.acks.get_mut(&epoch) else { return };
-        let Some(tips) = acks.restore(message) else { return };
+        // An ack leaves only once what it covers is durable: one whose batches are gone was never seen by anybody.
+        let Some(tips) = acks.restore(message, |tips| tips.iter().enumerate().all(held)) else { return };
         let own = acks.me().zip(acks.own().cloned());
         for (at, tip) in tips.into_iter().enumerate() {
             let id = LaneId { epoch, author: ValidatorIndex(at as u16) };

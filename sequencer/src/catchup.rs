@@ -6,11 +6,11 @@
 use crate::fetch::Want;
 use crate::input::Peer;
 use crate::ledger::Judgement;
-use crate::output::{Notice, Output};
+use crate::output::{Notice, Output, Recipients};
 use crate::sequencer::{Outputs, Sequencer};
 use crate::timers::Timer;
 use squad_types::limits::MAX_BLOCKS_PER_RESPONSE;
-use squad_types::{CommitCertificate, Height, OrderedBlock, Request};
+use squad_types::{Address, CommitCertificate, Height, Message, OrderedBlock, Request, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -33,6 +33,8 @@ pub(crate) struct CatchUp {
     queue: BTreeMap<Height, OrderedBlock>,
     asking: bool,
     failed: BTreeSet<Peer>,
+    /// When peers that are behind were last told so; only connected ones, so it is as bounded as those are.
+    told: BTreeMap<Peer, Timestamp>,
     behind: bool,
     pub(crate) snapshot: crate::snapshot::Joining,
 }
@@ -55,6 +57,12 @@ impl CatchUp {
         if self.queue.len() < MAX_QUEUE {
             self.queue.insert(height, block);
         }
+    }
+
+    pub(crate) fn forget_peer(&mut self, peer: Peer) {
+        self.told.remove(&peer);
+        self.hints.remove(&peer);
+        self.failed.remove(&peer);
     }
 
     /// Forgets what a peer only claimed.
@@ -89,6 +97,24 @@ impl Sequencer {
             self.start_catching_up(outputs);
         } else if !self.timers.is_set(Timer::CatchUp) {
             self.timers.set(Timer::CatchUp, self.now.plus(GRACE_MS));
+        }
+    }
+
+    /// A peer speaks of a height that was decided here a while ago: it missed the decision, and nobody else may tell it.
+    pub(crate) fn help_laggard(&mut self, operator: Address, height: Height, outputs: &mut Outputs) {
+        let peer = Peer::Operator(operator);
+        let late = height < self.ledger.height() || self.now.since(self.pace.since) > GRACE_MS;
+        if height > self.ledger.height() || !late || !self.peers.contains(&peer) {
+            return;
+        }
+        let told = self.catchup.told.get(&peer).copied();
+        if told.is_some_and(|at| self.now.since(at) < GRACE_MS) {
+            return;
+        }
+        if let Some(tip) = self.ledger.tip() {
+            let certificate = tip.certificate.clone();
+            self.catchup.told.insert(peer, self.now);
+            self.send(Recipients::One(peer), Message::Commit(certificate), Default::default(), outputs);
         }
     }
 

@@ -87,7 +87,7 @@ impl Sequencer {
         let staked = self
             .config
             .stakes
-            .stakes(epoch.next(), &Default::default())
+            .stakes(epoch.plus(2), &Default::default())
             .is_some_and(|members| members.iter().any(|m| m.address == me));
         if !staked || self.is_member(epoch) || self.is_member(epoch.next()) || self.catchup.is_behind() {
             return;
@@ -102,7 +102,7 @@ impl Sequencer {
         let news = ready.statement.epoch == epoch
             && !state.ready.contains(&ready.signer)
             && !self.readies.contains_key(&ready.signer);
-        let staked = self.config.stakes.stakes(epoch.next(), &Default::default());
+        let staked = self.config.stakes.stakes(epoch.plus(2), &Default::default());
         let known = staked.is_some_and(|members| members.iter().any(|member| member.address == ready.signer));
         if news
             && known

@@ -20,13 +20,17 @@ const SILENT_HEIGHTS: u64 = 5;
 const ASK_AGAIN_MS: u64 = 500;
 
 /// The highest slots of one's own that are remembered durably.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Remembered {
     pub(crate) prevote: Option<(Height, Round)>,
     pub(crate) precommit: Option<(Height, Round)>,
     pub(crate) proposal: Option<(Height, Round)>,
-    pub(crate) batch: Option<(Epoch, Sequence)>,
-    pub(crate) ack: Option<(Epoch, AckCounter)>,
+    /// By epoch, of the lanes that are in force.
+    pub(crate) batches: BTreeMap<Epoch, Sequence>,
+    /// By epoch, of the lanes that are in force.
+    pub(crate) acks: BTreeMap<Epoch, AckCounter>,
+    /// Statements about lanes of earlier epochs are moot.
+    pub(crate) lanes_from: Epoch,
     /// Own statements at or below this height are moot: it is decided here.
     pub(crate) decided: Height,
 }
@@ -64,6 +68,12 @@ impl Guard {
         Self { phase, remembered, memory_lost, answered: BTreeMap::new(), restriction }
     }
 
+    /// What was put back from the store is remembered as well.
+    pub(crate) fn remember_lanes(&mut self, from: Epoch, batches: BTreeMap<Epoch, Sequence>) {
+        self.remembered.lanes_from = from;
+        self.remembered.batches = batches;
+    }
+
     pub(crate) fn may_sign(&self) -> bool {
         self.phase == Phase::Signing
     }
@@ -91,13 +101,14 @@ impl Guard {
                 .is_some_and(|at| Some(at) > mine && at.0 > self.remembered.decided)
         };
         let proposal = slots.proposal.as_ref().map(|s| (s.statement.height, s.statement.round));
-        let batch = slots.batch.as_ref().map(|s| (s.statement.epoch, s.statement.sequence));
-        let ack = slots.ack.as_ref().map(|s| (s.statement.epoch, s.statement.counter));
+        let in_force = |epoch: Epoch| epoch >= mine.lanes_from;
+        let batch = slots.batch.as_ref().map(|s| (s.statement.epoch, s.statement.sequence)).filter(|at| in_force(at.0));
+        let ack = slots.ack.as_ref().map(|s| (s.statement.epoch, s.statement.counter)).filter(|at| in_force(at.0));
         vote(&slots.prevote, mine.prevote)
             || vote(&slots.precommit, mine.precommit)
             || proposal.is_some_and(|at| Some(at) > mine.proposal && at.0 > mine.decided)
-            || batch.is_some_and(|at| Some(at) > mine.batch)
-            || ack.is_some_and(|at| Some(at) > mine.ack)
+            || batch.is_some_and(|(epoch, at)| mine.batches.get(&epoch).is_none_or(|known| *known < at))
+            || ack.is_some_and(|(epoch, at)| mine.acks.get(&epoch).is_none_or(|known| *known < at))
     }
 }
 

@@ -62,6 +62,12 @@ impl Judgements {
         self.proposals.get(key)
     }
 
+    /// Whether a proposal of this round is known, and this block's is not.
+    pub(crate) fn has_rival(&self, height: Height, round: Round, block: HeaderHash) -> bool {
+        let mut of_round = self.proposals.keys().filter(|key| key.height == height && key.round == round).peekable();
+        of_round.peek().is_some() && of_round.all(|key| key.block != block)
+    }
+
     /// Proposals of an operator at this height.
     pub(crate) fn proposals_of(&self, operator: Address) -> impl Iterator<Item = &VerifiedProposal> {
         self.proposals.values().filter(move |proposal| proposal.proposal().signer == operator)

@@ -31,6 +31,7 @@ impl Sequencer {
     pub(crate) fn on_proposal(&mut self, proposal: VerifiedProposal, outputs: &mut Outputs) {
         self.seen.proposal(proposal.proposal());
         let statement = proposal.proposal().statement;
+        self.help_laggard(proposal.proposal().signer, statement.height, outputs);
         if statement.height <= self.ledger.height() {
             return;
         }
@@ -48,8 +49,20 @@ impl Sequencer {
         if vote.statement.kind == VoteKind::Precommit {
             self.note_late_precommit(&vote);
         }
+        self.help_laggard(vote.signer, vote.statement.height, outputs);
+        self.compare_proposals(&vote, outputs);
         if vote.statement.height > self.ledger.height() && self.agreeing.is_some() {
             self.agree(Agree::Vote(vote), outputs);
+        }
+    }
+
+    /// A vote for another block than the one proposed to this node: one of the two proposals is an equivocation, and only
+    /// who sees both can prove it.
+    fn compare_proposals(&mut self, vote: &Verified<Vote>, outputs: &mut Outputs) {
+        let Vote { height, round, block: Some(block), .. } = vote.statement else { return };
+        if self.agreeing == Some(height) && self.judgements.has_rival(height, round, block) {
+            let other = ProposalRef { height, round, block };
+            self.want(crate::fetch::Want::Proposal(other), Some(Peer::Operator(vote.signer)), outputs);
         }
     }
 

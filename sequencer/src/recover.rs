@@ -18,7 +18,7 @@ use crate::timers::Timers;
 use squad_consensus::{Consensus, LogEntry, TimeoutConfig};
 use squad_mempool::{Mempool, MempoolConfig};
 use squad_types::{
-    AckMessage, Address, Batch, Domain, Epoch, Evidence, Height, OrderedBlock, Round, Sequence, Timestamp,
+    Ack, AckMessage, Address, Batch, Domain, Epoch, Evidence, Height, OrderedBlock, Round, Sequence, Timestamp,
     VerifiedBatch,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -47,7 +47,8 @@ pub enum RecoverError {
 struct Logged {
     checkpoint: Option<Checkpoint>,
     consensus: Vec<LogEntry>,
-    acks: BTreeMap<Epoch, AckMessage>,
+    /// Own acks, in the order of their signing.
+    acks: Vec<AckMessage>,
     decided: Vec<OrderedBlock>,
     evidence: Vec<Evidence>,
     restriction: Option<Restriction>,
@@ -60,9 +61,7 @@ impl Logged {
             match record {
                 LogRecord::Checkpoint(checkpoint) => logged = Self::at(*checkpoint),
                 LogRecord::Consensus(entry) => logged.consensus.push(entry),
-                LogRecord::Ack(message) => {
-                    logged.acks.insert(message.ack.statement.epoch, message);
-                }
+                LogRecord::Ack(message) => logged.acks.push(message),
                 LogRecord::Decided(block) => {
                     // Entries of a decided height have done their work.
                     let height = block.block.header().height;
@@ -78,7 +77,7 @@ impl Logged {
 
     fn at(checkpoint: Checkpoint) -> Self {
         Self {
-            acks: checkpoint.acks.iter().map(|message| (message.ack.statement.epoch, message.clone())).collect(),
+            acks: checkpoint.acks.clone(),
             evidence: checkpoint.evidence.clone(),
             restriction: checkpoint.restriction,
             checkpoint: Some(checkpoint),
@@ -139,7 +138,9 @@ impl Sequencer {
         );
         let remembered = remembered(me, logged);
         let guard = Guard::new(me.is_some(), config.memory == Memory::Lost, remembered, logged.restriction);
-        let timeouts = TimeoutConfig::from(&config.genesis.params);
+        // A lost statement costs a retransmission: no longer than a step waits anyway.
+        let rebroadcast = std::time::Duration::from_millis(config.genesis.params.vote_timeout_ms.into());
+        let timeouts = TimeoutConfig { rebroadcast, ..TimeoutConfig::from(&config.genesis.params) };
         let consensus = me.map(|address| {
             Consensus::recover(squad_consensus::Config { domain, address, timeouts }, logged.consensus.iter().cloned())
         });
@@ -235,10 +236,11 @@ impl Sequencer {
                 }
             }
         }
-        for message in logged.acks.values() {
+        for message in &logged.acks {
             self.mempool.restore_ack(message);
         }
         self.mempool.close_forked(&self.evidence);
+        self.guard.remember_lanes(current.minus(1), self.mempool.own_tops());
     }
 
     fn settle_start(&mut self, outputs: &mut Outputs) {
@@ -293,7 +295,9 @@ fn remembered(me: Option<Address>, logged: &Logged) -> Remembered {
             _ => {}
         }
     }
-    remembered.ack =
-        logged.acks.values().map(|message| (message.ack.statement.epoch, message.ack.statement.counter)).max();
+    for Ack { epoch, counter, .. } in logged.acks.iter().map(|message| message.ack.statement) {
+        let slot = remembered.acks.entry(epoch).or_insert(counter);
+        *slot = counter.max(*slot);
+    }
     remembered
 }

@@ -112,6 +112,7 @@ impl Sequencer {
             Input::Disconnected(peer) => {
                 self.peers.remove(&peer);
                 self.fetches.forget_peer(peer);
+                self.catchup.forget_peer(peer);
             }
             Input::Wake => {}
             Input::DiskLow(low) => self.disk_low = low,

@@ -83,6 +83,11 @@ impl Invariants {
         secured.filter(|id| self.ordered_at(id).is_none() && !self.exactly_once.was_rejected(id)).copied().collect()
     }
 
+    /// Whether a transaction's fate is known: it was ordered, or left out because its time was over.
+    pub fn is_settled(&self, id: &TxId) -> bool {
+        self.ordered_at(id).is_some() || self.exactly_once.was_rejected(id)
+    }
+
     /// Operators that somebody honest accused, with how many proofs.
     pub fn accused(&self) -> &BTreeMap<Address, usize> {
         self.evidence.accused()
@@ -91,6 +96,21 @@ impl Invariants {
     /// How many transactions were ordered.
     pub fn ordered_count(&self) -> usize {
         self.exactly_once.count()
+    }
+
+    /// When a transaction was batched.
+    pub fn batched_at(&self, id: &TxId) -> Option<Instant> {
+        self.confirmations.batched_at(id)
+    }
+
+    /// How many submissions were refused with a code.
+    pub fn refused(&self, code: &str) -> usize {
+        self.confirmations.refused(code)
+    }
+
+    /// How many decisions a node reported.
+    pub fn blocks_seen_by(&self, node: NodeIndex) -> usize {
+        self.agreement.seen_by(node)
     }
 
     /// The rounds in which heights were decided.

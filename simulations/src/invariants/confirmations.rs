@@ -10,12 +10,20 @@ use std::sync::Arc;
 pub(super) struct Confirmations {
     domain: Domain,
     committees: BTreeMap<Epoch, Arc<Committee>>,
+    batched: BTreeMap<TxId, Instant>,
     secured: BTreeMap<TxId, Instant>,
+    refused: BTreeMap<&'static str, usize>,
 }
 
 impl Confirmations {
     pub(super) fn new(domain: Domain) -> Self {
-        Self { domain, committees: BTreeMap::new(), secured: BTreeMap::new() }
+        Self {
+            domain,
+            committees: BTreeMap::new(),
+            batched: BTreeMap::new(),
+            secured: BTreeMap::new(),
+            refused: BTreeMap::new(),
+        }
     }
 
     pub(super) fn observe(&mut self, observed: &Observed<'_>) {
@@ -43,8 +51,22 @@ impl Confirmations {
                     self.secured.entry(tx.id).or_insert(observed.at);
                 }
             }
+            Output::Batched { batch, .. } => {
+                for tx in batch.payload().transactions() {
+                    self.batched.entry(tx.id).or_insert(observed.at);
+                }
+            }
+            Output::Refused { rejection, .. } => *self.refused.entry(rejection.code()).or_default() += 1,
             _ => {}
         }
+    }
+
+    pub(super) fn batched_at(&self, id: &TxId) -> Option<Instant> {
+        self.batched.get(id).copied()
+    }
+
+    pub(super) fn refused(&self, code: &str) -> usize {
+        self.refused.get(code).copied().unwrap_or_default()
     }
 
     pub(super) fn secured_at(&self, id: &TxId) -> Option<Instant> {

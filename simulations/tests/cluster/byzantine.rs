@@ -1,0 +1,72 @@
+//! One of four misbehaves.
+
+use squad_simulations::byzantine::{EquivocatingProposer, EquivocatingVoter, LaneForker, Silent};
+use squad_simulations::{Cluster, ClusterConfig};
+use squad_types::{Height, Round};
+
+fn loaded(cluster: &mut Cluster, nodes: usize, steps: usize) -> Vec<squad_types::TxId> {
+    let mut ids = Vec::new();
+    for at in 0..steps {
+        ids.push(cluster.submit(at % nodes, 300));
+        cluster.run(40);
+    }
+    ids
+}
+
+#[test]
+fn heights_of_a_silent_proposer_take_another_round_and_end() {
+    let mut cluster = Cluster::new(&ClusterConfig::equal(21, 4));
+    cluster.corrupt(3, Silent);
+    cluster.start_all();
+    cluster.run(300);
+    let ids = loaded(&mut cluster, 3, 50);
+    assert!(cluster.run_until(10_000, |c| ids.iter().all(|id| c.invariants.ordered_at(id).is_some())));
+    assert!(cluster.invariants.decided_rounds().any(|round| round > Round(0)), "no height needed another round");
+    assert!(cluster.invariants.accused().is_empty(), "silence is no fault");
+}
+
+#[test]
+fn an_equivocating_proposer_is_caught_and_stops_nothing() {
+    let mut cluster = Cluster::new(&ClusterConfig::equal(22, 4));
+    cluster.corrupt(2, EquivocatingProposer);
+    cluster.start_all();
+    cluster.run(300);
+    let ids = loaded(&mut cluster, 4, 60);
+    assert!(cluster.run_until(20_000, |c| ids.iter().all(|id| c.invariants.ordered_at(id).is_some())));
+    let culprit = cluster.address(2);
+    assert!(cluster.run_until(10_000, |c| c.invariants.accused().contains_key(&culprit)), "nobody noticed");
+}
+
+#[test]
+fn an_equivocating_voter_is_caught_and_stops_nothing() {
+    let mut cluster = Cluster::new(&ClusterConfig::equal(23, 4));
+    cluster.corrupt(1, EquivocatingVoter);
+    cluster.start_all();
+    cluster.run(300);
+    let ids = loaded(&mut cluster, 4, 40);
+    assert!(cluster.run_until(20_000, |c| ids.iter().all(|id| c.invariants.ordered_at(id).is_some())));
+    let culprit = cluster.address(1);
+    assert!(cluster.invariants.accused().contains_key(&culprit));
+}
+
+#[test]
+fn a_forked_lane_closes_and_the_others_go_on() {
+    for seed in 24..30 {
+        let mut cluster = Cluster::new(&ClusterConfig::equal(seed, 4));
+        cluster.corrupt(0, LaneForker { at: 2 });
+        cluster.start_all();
+        cluster.run(300);
+        cluster.run(300);
+        for _ in 0..30 {
+            cluster.submit(0, 200);
+            cluster.run(20);
+        }
+        let culprit = cluster.address(0);
+        assert!(cluster.invariants.accused().contains_key(&culprit), "seed {seed}: the fork went unnoticed");
+        let ids: Vec<_> = (1..4).map(|node| cluster.submit(node, 300)).collect();
+        let ordered = cluster.run_until(10_000, |c| ids.iter().all(|id| c.invariants.ordered_at(id).is_some()));
+        assert!(ordered, "seed {seed}: the others' lanes stand still at height {}", cluster.lowest(1..4));
+        let height = cluster.lowest(1..4);
+        assert!(cluster.run_until(5_000, |c| c.lowest(1..4) > Height(height.0 + 3)), "seed {seed}: no more heights");
+    }
+}

@@ -1,0 +1,9 @@
+//! Clusters of the shipped sequencer under what may happen to them.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod basics;
+mod byzantine;
+mod committees;
+mod crashes;
+mod partitions;
+mod random;
