@@ -1,18 +1,21 @@
 //! gRPC: the stream that executors follow, and submission in bulk.
 
-use super::backend::{Accepted, Answer, Answers, Source, Ticket};
+mod intake;
+mod limited;
+
+use super::backend::Source;
 use super::entry::{Gate, NamespaceName};
 use super::follow::Follower;
 use super::rejection::{RejectCode, Rejected};
 use super::status::Readiness;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
+use intake::{Intake, Open, answer};
+use squad_client::proto;
 use squad_client::proto::squad_server::{Squad, SquadServer};
-use squad_client::proto::{self, submit_answer::Outcome};
-use squad_types::{Encode, Height, NamespaceId, NamespaceSpec, Tier, Timestamp, TxId};
+use squad_types::{Encode, Height, NamespaceId, Tier, TxId};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -22,10 +25,6 @@ use crate::config::Limits;
 
 /// Bytes of one message to the node: some thousand transactions of half a kilobyte, far over one of the largest.
 const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
-/// Transactions of one call that may wait for their answer; then the node reads no further.
-const MAX_OPEN: usize = 32 * 1024;
-/// Transactions checked and handed over at once, so that a large message holds neither the thread nor the memory.
-const CHUNK: usize = 256;
 /// Groups of answers that go into one reply at most.
 const MAX_GROUPS: usize = 64;
 /// How often an idle connection is asked for a sign of life.
@@ -66,7 +65,7 @@ pub fn serve_grpc(listener: TcpListener, gate: Gate, limits: &Limits) -> std::io
         // A dropped sender stops it too.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
-    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+    let incoming = limited::incoming(listener, Arc::new(Semaphore::new(limits.grpc_connections as usize)));
     let serving = tonic::transport::Server::builder()
         .max_concurrent_streams(limits.grpc_streams)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
@@ -111,145 +110,6 @@ impl Drop for Counted {
     }
 }
 
-/// The transactions of one call that have no answer yet.
-struct Open {
-    places: Semaphore,
-    count: AtomicUsize,
-    gate: Gate,
-}
-
-impl Open {
-    /// Waits for room in the call and in the node: so pressure travels back to the client.
-    async fn take(&self, count: usize) {
-        let many = u32::try_from(count).unwrap_or(u32::MAX);
-        // The semaphore is never closed.
-        if let Ok(permit) = self.places.acquire_many(many).await {
-            permit.forget();
-        }
-        self.gate.take(many).await;
-        self.count.fetch_add(count, Ordering::Relaxed);
-    }
-
-    fn release(&self, count: usize) {
-        self.places.add_permits(count);
-        self.count.fetch_sub(count, Ordering::Relaxed);
-        self.gate.release(count);
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.gate.release(*self.count.get_mut());
-    }
-}
-
-/// What the transactions of one request share.
-struct Shared {
-    spec: NamespaceSpec,
-    valid_until: Option<Timestamp>,
-    wait: Tier,
-    source: Source,
-    with_confirmation: bool,
-}
-
-/// The side of a call that reads transactions.
-struct Intake {
-    gate: Gate,
-    open: Arc<Open>,
-    answers: Answers,
-    source: Source,
-}
-
-impl Intake {
-    async fn run(self, mut requests: Streaming<proto::SubmitRequest>, mut stop: watch::Receiver<bool>) {
-        loop {
-            let next = tokio::select! {
-                next = requests.next() => next,
-                () = self.answers.closed() => return,
-                _ = stop.wait_for(|stop| *stop) => return,
-            };
-            match next {
-                Some(Ok(request)) => self.take(request).await,
-                // The client ended its side, or broke off; what is open is still answered.
-                Some(Err(_)) | None => return,
-            }
-        }
-    }
-
-    async fn take(&self, mut request: proto::SubmitRequest) {
-        let batch = std::mem::take(&mut request.batch);
-        let all = if batch.is_empty() { vec![std::mem::take(&mut request.data)] } else { batch };
-        let shared = self.shared(&request);
-        for (at, chunk) in all.chunks(CHUNK).enumerate() {
-            let first = request.id.wrapping_add((at * CHUNK) as u64);
-            self.open.take(chunk.len()).await;
-            match &shared {
-                Ok(shared) => self.hand_over(first, chunk, shared).await,
-                Err(refusal) => self.refuse(first, chunk.len(), refusal),
-            }
-        }
-    }
-
-    fn shared(&self, request: &proto::SubmitRequest) -> Result<Shared, Rejected> {
-        let spec = self.gate.namespace(&NamespaceName::Id(NamespaceId(request.namespace)))?;
-        let tier = |_| {
-            let reason = format!("wait {} is no tier: use 1 (batched), 2 (secured) or 3 (ordered)", request.wait);
-            Rejected::new(RejectCode::MalformedParameter, reason)
-        };
-        let wait = proto::Tier::try_from(request.wait).map(Tier::from).map_err(tier)?;
-        let valid_until = (request.valid_until_ms != 0).then_some(Timestamp(request.valid_until_ms));
-        let with_confirmation = request.with_confirmation;
-        Ok(Shared { spec, valid_until, wait, source: self.source, with_confirmation })
-    }
-
-    async fn hand_over(&self, first: u64, chunk: &[Bytes], shared: &Shared) {
-        let (mut tickets, mut refused) = (Vec::with_capacity(chunk.len()), Vec::new());
-        for (at, data) in chunk.iter().enumerate() {
-            let number = first.wrapping_add(at as u64);
-            let checked = self.gate.check(&shared.spec, data.clone(), shared.valid_until, shared.wait, shared.source);
-            match checked {
-                Ok(mut submission) => {
-                    submission.with_confirmation = shared.with_confirmation;
-                    tickets.push(Ticket { number, submission });
-                }
-                Err(refusal) => refused.push(Answer { number, outcome: Err(refusal) }),
-            }
-        }
-        refused.iter().filter_map(|answer| answer.outcome.as_ref().err()).for_each(|refusal| {
-            self.gate.metrics().count_refusal(refusal.code);
-        });
-        if !refused.is_empty() {
-            // The receiver goes only with the call.
-            let _ = self.answers.send(refused);
-        }
-        if !tickets.is_empty() {
-            self.gate.backend().submit(tickets, self.answers.clone()).await;
-        }
-    }
-
-    fn refuse(&self, first: u64, count: usize, refusal: &Rejected) {
-        let answer = |at: usize| Answer { number: first.wrapping_add(at as u64), outcome: Err(refusal.clone()) };
-        let _ = self.answers.send((0..count).map(answer).collect());
-    }
-}
-
-fn answer(answer: Answer) -> proto::SubmitAnswer {
-    let outcome = match answer.outcome {
-        Ok(Accepted { id, tier, confirmation }) => Outcome::Accepted(proto::Accepted {
-            tier: proto::Tier::from(tier).into(),
-            transaction: Bytes::copy_from_slice(&id.0),
-            confirmation: confirmation.map(|confirmation| confirmation.to_bytes().into()).unwrap_or_default(),
-        }),
-        Err(refusal) => Outcome::Rejected(proto::Rejected {
-            code: refusal.code.as_str().into(),
-            retry_after_ms: refusal.retry_after.map_or(0, |after| after.as_millis() as u64),
-            r#final: refusal.code.is_final(),
-            reason: refusal.reason,
-        }),
-    };
-    proto::SubmitAnswer { id: answer.number, outcome: Some(outcome) }
-}
-
 /// Ends with the node: executors and submitters then go to another operator.
 async fn stopping(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
@@ -257,7 +117,7 @@ async fn stopping(mut stop: watch::Receiver<bool>) {
 
 fn block_message(block: &squad_types::NamespaceBlock, tip: Height) -> proto::BlockMessage {
     proto::BlockMessage {
-        block: block.to_bytes().into(),
+        block: block.to_bytes(),
         height: block.header.height.0,
         tip_height: tip.0.max(block.header.height.0),
     }
@@ -328,7 +188,7 @@ impl Squad for Service {
         let client = request.remote_addr().map_or(IpAddr::from([0, 0, 0, 0]), |address| address.ip());
         let (answers, answered) = mpsc::unbounded_channel();
         let gate = self.gate.clone();
-        let open = Arc::new(Open { places: Semaphore::new(MAX_OPEN), count: AtomicUsize::new(0), gate: gate.clone() });
+        let open = Arc::new(Open::new(gate.clone()));
         let intake = Intake { gate, open: Arc::clone(&open), answers, source: Source::Client(client) };
         tokio::spawn(intake.run(request.into_inner(), self.stop.clone()));
         let replies = stream::unfold((answered, open), |(mut answered, open)| async move {
@@ -386,7 +246,7 @@ impl Squad for Service {
         }
         let proof = self.gate.backend().committee_proof(epoch).await?;
         let proof = proof.ok_or_else(|| Status::not_found(format!("epoch {epoch} has no committee here")))?;
-        Ok(Response::new(proto::CommitteeReply { proof: proof.to_bytes().into() }))
+        Ok(Response::new(proto::CommitteeReply { proof: proof.to_bytes() }))
     }
 
     async fn get_confirmation(
@@ -406,7 +266,7 @@ impl Squad for Service {
             let reason = format!("transaction {id} is {} so far, not {least}", confirmation.tier());
             return Err(Rejected::new(RejectCode::NotFound, reason).into());
         }
-        Ok(Response::new(proto::ConfirmationReply { confirmation: confirmation.to_bytes().into() }))
+        Ok(Response::new(proto::ConfirmationReply { confirmation: confirmation.to_bytes() }))
     }
 
     async fn get_header(&self, request: Request<proto::HeaderRequest>) -> Result<Response<proto::HeaderReply>, Status> {
@@ -414,8 +274,8 @@ impl Squad for Service {
         let height = self.height(request.into_inner().height);
         let found = self.gate.backend().header(height).await?.ok_or_else(|| self.missing(height))?;
         Ok(Response::new(proto::HeaderReply {
-            header: found.header.to_bytes().into(),
-            certificate: found.certificate.to_bytes().into(),
+            header: found.header.to_bytes(),
+            certificate: found.certificate.to_bytes(),
         }))
     }
 

@@ -97,6 +97,8 @@ pub struct Limits {
     pub rpc_subscriptions: u32,
     /// Messages that wait for one slow WebSocket client before the node stops producing more for it.
     pub rpc_buffered_messages: u32,
+    /// Connections to the gRPC port.
+    pub grpc_connections: u32,
     /// Streams and calls of one gRPC connection at a time.
     pub grpc_streams: u32,
     /// Submissions that wait for their tier at a time, over all clients.
@@ -114,6 +116,7 @@ impl Default for Limits {
             rpc_connections: 1_024,
             rpc_subscriptions: 64,
             rpc_buffered_messages: 16,
+            grpc_connections: 1_024,
             grpc_streams: 256,
             pending_submissions: 131_072,
             wait_ms: 15_000,
@@ -123,7 +126,7 @@ impl Default for Limits {
 
 impl Limits {
     /// Each limit with its name, its value and the range it must lie in.
-    pub fn ranges(&self) -> [(&'static str, u32, std::ops::RangeInclusive<u32>); 9] {
+    pub fn ranges(&self) -> [(&'static str, u32, std::ops::RangeInclusive<u32>); 10] {
         [
             // The largest transaction of the protocol must fit, in hex.
             ("rpc_request_bytes", self.rpc_request_bytes, 300_000..=256 << 20),
@@ -132,6 +135,7 @@ impl Limits {
             ("rpc_connections", self.rpc_connections, 1..=100_000),
             ("rpc_subscriptions", self.rpc_subscriptions, 0..=10_000),
             ("rpc_buffered_messages", self.rpc_buffered_messages, 1..=10_000),
+            ("grpc_connections", self.grpc_connections, 1..=100_000),
             ("grpc_streams", self.grpc_streams, 1..=100_000),
             ("pending_submissions", self.pending_submissions, 1_024..=10_000_000),
             ("wait_ms", self.wait_ms, 100..=600_000),

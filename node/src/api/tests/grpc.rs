@@ -160,3 +160,17 @@ async fn a_server_that_stops_ends_its_streams() {
     server.stop().await;
     assert!(!matches!(blocks.message().await, Ok(Some(_))));
 }
+
+#[tokio::test]
+async fn connections_over_the_limit_are_closed_at_once() {
+    let (node, limits) = (FakeBackend::new(), Limits { grpc_connections: 1, ..Default::default() });
+    let gate = Gate::new(node, NodeMetrics::new().unwrap(), &limits);
+    let server = serve_grpc(bind("grpc", loopback()).await.unwrap(), gate, &limits).unwrap();
+    let url = format!("http://{}", server.address());
+    let endpoint = tonic::transport::Endpoint::from_shared(url).unwrap();
+    let mut first = SquadClient::new(endpoint.connect().await.unwrap());
+    first.get_status(proto::StatusRequest {}).await.unwrap();
+    if let Ok(channel) = endpoint.connect().await {
+        assert!(SquadClient::new(channel).get_status(proto::StatusRequest {}).await.is_err());
+    }
+}

@@ -28,10 +28,12 @@ pub(super) fn disk(dir: &Path) -> Check {
         Err(error) => warn(name, format!("free space at {} is not known: {error}", existing.display())),
         Ok(free) => {
             let shown = format!("{:.1} GiB free at {}", free as f64 / (1 << 30) as f64, existing.display());
-            match free {
-                ..LEAST_DISK => fail(name, format!("{shown}: free some space, or choose another --data-dir")),
-                ..ENOUGH_DISK => warn(name, format!("{shown}: a busy network fills that within hours")),
-                _ => ok(name, shown),
+            if free < LEAST_DISK {
+                fail(name, format!("{shown}: free some space, or choose another --data-dir"))
+            } else if free < ENOUGH_DISK {
+                warn(name, format!("{shown}: a busy network fills that within hours"))
+            } else {
+                ok(name, shown)
             }
         }
     }
@@ -41,10 +43,12 @@ pub(super) fn files() -> Check {
     let name = "files";
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
     let advice = "raise it with `ulimit -n 65536`, or LimitNOFILE in the service's unit";
-    match limit {
-        ..LEAST_FILES => fail(name, format!("at most {limit} open files: {advice}")),
-        ..ENOUGH_FILES => warn(name, format!("at most {limit} open files: {advice}")),
-        _ => ok(name, format!("at most {limit} open files")),
+    if limit < LEAST_FILES {
+        fail(name, format!("at most {limit} open files: {advice}"))
+    } else if limit < ENOUGH_FILES {
+        warn(name, format!("at most {limit} open files: {advice}"))
+    } else {
+        ok(name, format!("at most {limit} open files"))
     }
 }
 
@@ -77,9 +81,11 @@ pub(super) async fn clock(others: &[String]) -> Check {
     let side = if middle < 0 { "behind" } else { "ahead of" };
     let shown = format!("{} ms {side} {} other operators", middle.abs(), offsets.len());
     let advice = "set it, and keep it with NTP (systemd-timesyncd or chrony)";
-    match middle.abs() {
-        ..=CLOCK_GOOD_MS => ok(name, shown),
-        ..=CLOCK_BOUND_MS => warn(name, format!("{shown}: {advice}")),
-        _ => fail(name, format!("{shown}, over the bound of {CLOCK_BOUND_MS} ms: {advice}")),
+    if middle.abs() <= CLOCK_GOOD_MS {
+        ok(name, shown)
+    } else if middle.abs() <= CLOCK_BOUND_MS {
+        warn(name, format!("{shown}: {advice}"))
+    } else {
+        fail(name, format!("{shown}, over the bound of {CLOCK_BOUND_MS} ms: {advice}"))
     }
 }
