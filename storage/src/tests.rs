@@ -2,5 +2,9 @@
 
 mod basics;
 mod crash;
+mod damage;
+mod index;
+mod kill;
 mod model;
+mod space;
 mod support;
