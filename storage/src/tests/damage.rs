@@ -97,6 +97,25 @@ fn after_an_orderly_end_damage_to_any_record_is_refused() {
 }
 
 #[test]
+fn what_a_torn_write_left_behind_never_follows_a_new_record() {
+    let disk = FaultDisk::new(0);
+    let (mut running, _) = start(&disk, &without_index()).unwrap();
+    let group: Vec<_> = (0..3).map(|n| LogRecord::Entry(body(n, 600))).collect();
+    running.log.commit(&group).unwrap();
+    drop(running);
+    let disk = disk.process_kill();
+    // The first record of the only group is lost, the two after it are whole.
+    disk.flip(&log_path(1), HEAD_BLOCK + 100, 1);
+    let (mut running, recovered) = start(&disk, &without_index()).unwrap();
+    assert_eq!(recovered.log_torn.unwrap().offset, HEAD_BLOCK);
+    assert!(recovered.records.is_empty());
+    running.log.commit(&[LogRecord::Entry(body(9, 600))]).unwrap();
+    drop(running);
+    let (_, recovered) = start(&disk.power_cut(1), &without_index()).unwrap();
+    assert_eq!(recovered.records, [body(9, 600)]);
+}
+
+#[test]
 fn a_damaged_file_head_is_refused() {
     let (disk, _, _) = small_log(false);
     for byte in 0..44 {

@@ -166,7 +166,9 @@ impl Model {
     fn commit_log(&mut self, log: &mut LogWriter, random: &mut Random) -> Result<(), StorageError> {
         let group: Vec<LogRecord> = (0..1 + random.below(5))
             .map(|_| {
-                let body = body(random.draw(), random.below(700) as usize);
+                // Often the same size, so that what is appended after a crash ends where a lost record began.
+                let length = if random.below(2) == 0 { 300 } else { random.below(700) as usize };
+                let body = body(random.draw(), length);
                 if random.below(25) == 0 { LogRecord::Checkpoint(body) } else { LogRecord::Entry(body) }
             })
             .collect();
