@@ -36,7 +36,7 @@ impl Bucket {
             return Ok(());
         }
         let short = u128::from(needed - self.tokens) * 1_000;
-        Err(u64::try_from(short / u128::from(self.rate.max(1))).unwrap_or(u64::MAX).max(1))
+        Err(u64::try_from(short.div_ceil(u128::from(self.rate.max(1)))).unwrap_or(u64::MAX))
     }
 
     fn is_full(&mut self, now: Timestamp) -> bool {

@@ -204,12 +204,18 @@ impl Network {
             Mail::Ack(message) => {
                 let (signed, entries) = (message.ack.clone(), message.entries);
                 let ack = signed.verify(&domain(), &KeyedHashVerifier).unwrap();
-                if self.nodes[to].on_ack(ack, entries) == AckOutcome::NeedFull {
+                let mut outcome = self.nodes[to].on_ack(ack, entries);
+                if outcome == AckOutcome::NeedFull {
                     let from = (0..self.len()).find(|at| address(*at) == message.ack.signer).unwrap();
                     let full = self.nodes[from].full_ack(message.ack.statement.epoch).unwrap();
                     let ack = full.ack.verify(&domain(), &KeyedHashVerifier).unwrap();
-                    let outcome = self.nodes[to].on_ack(ack, full.entries);
+                    outcome = self.nodes[to].on_ack(ack, full.entries);
                     assert!(matches!(outcome, AckOutcome::Advanced { .. }), "{outcome:?}");
+                }
+                if let AckOutcome::Advanced { unknown, .. } = outcome {
+                    for (lane, tip) in unknown {
+                        self.nodes[to].missing(lane, tip).into_iter().for_each(|range| self.fetch(to, range));
+                    }
                 }
             }
             Mail::Fork(pair) => {
