@@ -197,3 +197,41 @@ fn junk_branches_of_a_closed_lane_give_way_to_the_branch_that_is_needed() {
     assert!(node.holds(lane(3), mine.tip()), "what was acknowledged stays");
     assert_ne!(node.on_batch(batch(3, 0, None, 5, 9_000)), BatchOutcome::Refused(BatchFault::NoRoom));
 }
+
+#[test]
+fn once_one_branch_is_ordered_the_other_is_gone() {
+    let mut network = Network::new(4, 1);
+    let node = &mut network.nodes[0];
+    let (left, right) = (batch(3, 0, None, 1, 100), batch(3, 0, None, 2, 100));
+    let above_left = batch(3, 0, Some(left.tip()), 3, 100);
+    let above_right = batch(3, 0, Some(right.tip()), 4, 100);
+    node.on_batch(left);
+    node.on_batch(above_left.clone());
+    let BatchOutcome::Fork { .. } = node.on_batch(right.clone()) else { panic!() };
+    node.on_batch(above_right.clone());
+    let mut state = network.states[0].clone();
+    state.set_tip(CutEntry { lane: lane(3), tip: right.tip() });
+    let outcome = node.on_ordered(&state, true, &[], &[]);
+    assert_eq!(outcome.pruned.len(), 3);
+    assert!(!node.holds(lane(3), above_left.tip()));
+    assert!(node.holds(lane(3), above_right.tip()));
+    assert_eq!(node.stats().lane_bytes, above_right.payload().bytes().len());
+}
+
+#[test]
+fn an_ack_that_goes_back_takes_nothing_away() {
+    let mut network = Network::new(4, 1);
+    let node = &mut network.nodes[0];
+    let first = batch(3, 0, None, 1, 100);
+    let second = batch(3, 0, Some(first.tip()), 2, 100);
+    node.on_batch(first.clone());
+    node.on_batch(second.clone());
+    for member in 1..4 {
+        hear(node, member, 1, &[None, None, None, Some(second.tip())]);
+    }
+    assert_eq!(node.certified(lane(3)), Some(second.tip()));
+    hear(node, 1, 2, &[None, None, None, Some(first.tip())]);
+    hear(node, 2, 2, &[None, None, None, Some(Tip { sequence: Sequence(900), batch: BatchId([1; 32]) })]);
+    assert_eq!(node.certified(lane(3)), Some(second.tip()));
+    assert!(node.certificate(lane(3), first.tip()).is_some());
+}

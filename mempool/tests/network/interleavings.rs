@@ -66,7 +66,7 @@ fn run(members: usize, forkers: usize, steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn four_honest_validators_agree_on_what_is_certified_and_order_everything(steps in prop::collection::vec(step(), 1..250)) {
