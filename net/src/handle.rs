@@ -18,6 +18,7 @@ use crate::{
     fetch::Response,
     lock,
     shared::{Peer, Shared},
+    standing::Offence,
 };
 
 /// What the handle asks of the network task.
@@ -29,6 +30,7 @@ pub(crate) enum Command {
     Respond { channel: ResponseChannel<Response>, response: Response },
     CommitteeChanged,
     Disconnect { peer: PeerId },
+    Blame { peer: PeerId, offence: Offence, what: &'static str },
     Shutdown { done: oneshot::Sender<()> },
 }
 
@@ -229,6 +231,12 @@ impl NetworkHandle {
             commands.send(Command::Request { peer, bytes, reply }).await.map_err(|_| FetchError::Closed)?;
             response.await.map_err(|_| FetchError::Closed)?
         }
+    }
+
+    /// Counts an offence against a peer, found by whoever decodes and verifies its messages; enough of them ban it.
+    pub fn blame(&self, peer: PeerId, offence: Offence, what: &'static str) {
+        // If the queue is full, a peer that goes on misbehaving is blamed the next time.
+        let _ = self.commands.try_send(Command::Blame { peer, offence, what });
     }
 
     /// Closes the connections to a peer (a driver that found it useless). It may be dialled again.

@@ -317,6 +317,7 @@ impl NetworkTask {
                 let _ = self.swarm.behaviour_mut().fetch.send_response(channel, response);
             }
             Command::CommitteeChanged => self.on_committee_changed(),
+            Command::Blame { peer, offence, what } => self.blame(&peer, offence, what),
             Command::Disconnect { peer } => {
                 let _ = self.swarm.disconnect_peer_id(peer);
             }

@@ -68,6 +68,35 @@ pub fn prove(leaves: &[Digest], index: usize) -> Option<MerkleProof> {
     Some(MerkleProof { index: index as u64, count: leaves.len() as u64, siblings })
 }
 
+/// A whole tree, for whoever needs many of its proofs: a proof takes as many steps as the tree has levels.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    /// The leaves first, the top last.
+    levels: Vec<Vec<Digest>>,
+}
+
+impl Tree {
+    /// The tree over leaf hashes.
+    pub fn new(leaves: Vec<Digest>) -> Self {
+        let mut levels = vec![leaves];
+        while let Some(level) = levels.last().filter(|level| level.len() > 1) {
+            levels.push(fold(level));
+        }
+        Self { levels }
+    }
+
+    /// The same as [`prove`].
+    pub fn prove(&self, index: usize) -> Option<MerkleProof> {
+        let count = self.levels.first().map_or(0, Vec::len);
+        if index >= count {
+            return None;
+        }
+        let below_top = self.levels.iter().take(self.levels.len().saturating_sub(1)).enumerate();
+        let siblings = below_top.filter_map(|(depth, level)| level.get((index >> depth) ^ 1).copied()).collect();
+        Some(MerkleProof { index: index as u64, count: count as u64, siblings })
+    }
+}
+
 impl MerkleProof {
     /// The root that this proof leads to from `leaf`; none if its shape is impossible for its index and count.
     pub fn root(&self, leaf: &Digest) -> Option<MerkleRoot> {
@@ -117,6 +146,7 @@ mod tests {
             let (all, at) = (leaves(count), at % count);
             let proof = prove(&all, at).unwrap();
             prop_assert!(proof.holds(&all[at], &root(&all)));
+            prop_assert_eq!(Tree::new(all.clone()).prove(at).as_ref(), Some(&proof));
             let other = other % count;
             if other != at {
                 prop_assert!(!proof.holds(&all[other], &root(&all)));

@@ -1,0 +1,236 @@
+//! Writes on their way to the store, and how far each stream is durable.
+
+use super::held::Durable;
+use super::inbox::{Event, Inbox};
+use super::stored::{StoredBlock, key};
+use anyhow::Context as _;
+use bytes::Bytes;
+use squad_sequencer::ledger::Span;
+use squad_sequencer::{LogRecord, PersistId, Write};
+use squad_storage::{Committer, Record, Rejected, Store, Stream};
+use squad_types::{Encode, VerifiedBatch};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long the log waits for the blocks that a checkpoint stands on. After it the checkpoint is left out, and the log
+/// keeps what is before it: so a full disk, which stops the blocks, does not stop votes.
+const CHECKPOINT_WAIT: Duration = Duration::from_millis(250);
+
+/// Writes kept here when a stream's own queue is full. Flow control keeps lanes far below; more than this is a disk that
+/// does not follow at all.
+const MAX_PENDING: usize = 65_536;
+
+/// How far the committing threads have come; in their own numbers.
+#[derive(Debug, Default)]
+struct Marks {
+    log: AtomicU64,
+    bulk: AtomicU64,
+    dead: AtomicBool,
+}
+
+struct Pending {
+    id: u64,
+    record: Record,
+    /// A checkpoint: the write of the segments that must be durable before it, and until when it waits.
+    bulk: Option<(u64, Instant)>,
+}
+
+/// One stream.
+#[derive(Default)]
+struct Outlet {
+    pending: VecDeque<Pending>,
+    /// The last number that the committer was given.
+    submitted: u64,
+    /// The last number that was given or left out.
+    retired: u64,
+    /// A write that is timed.
+    timed: Option<(u64, Instant)>,
+}
+
+impl Outlet {
+    /// A stream's mark, where what was left out counts as written once everything before it is.
+    fn effective(&self, mark: u64) -> u64 {
+        if mark >= self.submitted { self.retired.max(mark) } else { mark }
+    }
+}
+
+/// The way to the disk.
+pub(crate) struct Disk {
+    committer: Committer,
+    marks: Arc<Marks>,
+    log: Outlet,
+    bulk: Outlet,
+    /// What recovery wrote before the sequencer's first write.
+    bulk_offset: u64,
+    durable: Durable,
+    fsync: prometheus::HistogramVec,
+}
+
+impl Disk {
+    /// Starts the committing threads. `repairs` are blocks that recovery found missing; they are written first.
+    pub(crate) fn start(
+        store: &Store,
+        inbox: &Inbox,
+        repairs: Vec<StoredBlock>,
+        fsync: prometheus::HistogramVec,
+    ) -> anyhow::Result<Self> {
+        let marks = Arc::new(Marks::default());
+        let (to, events) = (Arc::clone(&marks), inbox.clone());
+        let durable = move |stream, id: squad_storage::PersistId| {
+            let mark = if stream == Stream::Log { &to.log } else { &to.bulk };
+            mark.fetch_max(id.0, Ordering::AcqRel);
+            events.event(Event::Durable);
+        };
+        let (to, events) = (Arc::clone(&marks), inbox.clone());
+        let failure = move |stream, error: squad_storage::StorageError| {
+            if stream == Stream::Bulk && error.is_disk_full() {
+                tracing::error!(%error, "no room for batches and blocks: votes go on, nothing is accepted until there is");
+                return;
+            }
+            to.dead.store(true, Ordering::Release);
+            events.event(Event::Failed(error.to_string()));
+        };
+        let committer = Committer::start(store, durable, failure).context("storage does not start")?;
+        let bulk_offset = repairs.len() as u64;
+        let mut disk = Self {
+            committer,
+            marks,
+            log: Outlet::default(),
+            bulk: Outlet::default(),
+            bulk_offset,
+            durable: Durable::default(),
+            fsync,
+        };
+        for (number, block) in (1..).zip(repairs) {
+            disk.bulk.pending.push_back(Pending { id: number, record: block_record(&block), bulk: None });
+        }
+        disk.flush()?;
+        Ok(disk)
+    }
+
+    /// Queues a write. `spans` are those of the block, if it is one. A batch's bytes on the wire come back.
+    pub(crate) fn persist(&mut self, id: PersistId, write: Write, spans: &[Span]) -> anyhow::Result<Option<Bytes>> {
+        let mut wire = None;
+        match write {
+            Write::Log(record) => self.push_log(id, Record::Log(record.to_bytes()), None),
+            Write::Checkpoint(checkpoint) => {
+                // The tag says so when it is read back.
+                let bytes = LogRecord::Checkpoint(checkpoint).to_bytes();
+                let stands_on = self.bulk.pending.back().map_or(self.bulk.retired, |last| last.id);
+                let wait = Instant::now() + CHECKPOINT_WAIT;
+                self.push_log(id, Record::Checkpoint(bytes), Some((stands_on, wait)));
+            }
+            Write::Batch { lane, batch } => {
+                let message = batch_message(&batch);
+                let record = Record::Batch {
+                    key: key(lane, batch.header().sequence),
+                    id: batch.id().0,
+                    body: message.slice(1..),
+                };
+                self.push_bulk(id, record);
+                wire = Some(message);
+            }
+            Write::Block(block) => self.push_bulk(id, block_record(&StoredBlock::new(block, spans))),
+        }
+        self.flush()?;
+        Ok(wire)
+    }
+
+    fn push_log(&mut self, id: PersistId, record: Record, bulk: Option<(u64, Instant)>) {
+        self.log.pending.push_back(Pending { id: id.0, record, bulk });
+    }
+
+    fn push_bulk(&mut self, id: PersistId, record: Record) {
+        self.bulk.pending.push_back(Pending { id: id.0 + self.bulk_offset, record, bulk: None });
+    }
+
+    /// Hands over what can be; an error means that the disk does not follow, or failed.
+    pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
+        drain(&self.committer, &mut self.bulk, self.marks.bulk.load(Ordering::Acquire))?;
+        drain(&self.committer, &mut self.log, self.marks.bulk.load(Ordering::Acquire))
+    }
+
+    /// Takes note of what became durable; whether that is news.
+    pub(crate) fn advance(&mut self) -> bool {
+        let (log, bulk) = (self.marks.log.load(Ordering::Acquire), self.marks.bulk.load(Ordering::Acquire));
+        for (outlet, mark, name) in [(&mut self.log, log, "log"), (&mut self.bulk, bulk, "bulk")] {
+            if let Some((_, since)) = outlet.timed.take_if(|(id, _)| mark >= *id) {
+                self.fsync.with_label_values(&[name]).observe(since.elapsed().as_secs_f64());
+            }
+        }
+        let log = PersistId(self.log.effective(log));
+        let bulk = PersistId(self.bulk.effective(bulk).saturating_sub(self.bulk_offset));
+        let news = std::mem::replace(&mut self.durable, Durable { log, bulk }) != self.durable;
+        news && !self.is_dead()
+    }
+
+    /// How far the streams are durable.
+    pub(crate) fn durable(&self) -> Durable {
+        self.durable
+    }
+
+    /// Whether the disk failed: then nothing may leave any more.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.marks.dead.load(Ordering::Acquire)
+    }
+
+    /// When a checkpoint has waited long enough, if one waits.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.log.pending.front().and_then(|first| first.bulk).map(|(_, until)| until)
+    }
+
+    /// Makes everything durable that was queued, and ends the threads.
+    pub(crate) fn close(mut self) {
+        // What does not fit the queues any more is lost as in a crash, which recovery is made for.
+        if let Err(error) = self.flush() {
+            tracing::error!(%error, "the last writes are lost");
+        }
+        self.committer.close();
+    }
+}
+
+fn drain(committer: &Committer, outlet: &mut Outlet, bulk_mark: u64) -> anyhow::Result<()> {
+    while let Some(first) = outlet.pending.front() {
+        if let Some((stands_on, until)) = first.bulk
+            && bulk_mark < stands_on
+        {
+            if Instant::now() < until {
+                break;
+            }
+            tracing::warn!("a checkpoint of the log is left out: the blocks it stands on are not durable yet");
+            outlet.retired = first.id;
+            outlet.pending.pop_front();
+            continue;
+        }
+        let Some(Pending { id, record, bulk }) = outlet.pending.pop_front() else { break };
+        match committer.submit(squad_storage::Write { id: squad_storage::PersistId(id), record }) {
+            Ok(()) => {
+                (outlet.submitted, outlet.retired) = (id, id);
+                outlet.timed.get_or_insert_with(|| (id, Instant::now()));
+            }
+            Err(Rejected::Full(write)) => {
+                outlet.pending.push_front(Pending { id, record: write.record, bulk });
+                anyhow::ensure!(
+                    outlet.pending.len() < MAX_PENDING,
+                    "the disk does not follow: {MAX_PENDING} writes wait for it"
+                );
+                break;
+            }
+            // The failure itself is on its way.
+            Err(Rejected::Stopped(_)) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn block_record(block: &StoredBlock) -> Record {
+    Record::Block { height: block.ordered.block.header().height.0, body: block.to_bytes() }
+}
+
+/// A batch as it travels: [`squad_types::Message::Batch`], whose bytes after the tag are those that are stored.
+fn batch_message(batch: &VerifiedBatch) -> Bytes {
+    squad_types::Message::Batch(batch.to_batch()).to_bytes()
+}

@@ -1,0 +1,362 @@
+//! The thread that owns the sequencer: inputs in, effects performed in order.
+
+use super::clock::{self, ClockWatch};
+use super::courier::Courier;
+use super::disk::Disk;
+use super::facts::{Facts, Lanes};
+use super::held::Held;
+use super::inbox::Event;
+use super::results::Happened;
+use super::submit::{Prepared, rejected};
+use super::waiters::{Outgoing, Reply, Waiter};
+use crate::api::Answers;
+use crate::metrics::NodeMetrics;
+use bytes::Bytes;
+use squad_sequencer::{Decision, Input, Notice, Output, Recipients, Sequencer, Write};
+use squad_types::{
+    Batch, BatchHeader, Encode as _, LaneId, Message, Signed, Timestamp, ValidatorIndex, VerifiedBatch, VerifiedMessage,
+};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+/// Events handled before time and disk are looked at again.
+const MAX_RUN: usize = 256;
+/// How long the thread sleeps at most.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+/// Bytes of batches and blocks kept beyond what recovery needs, for readers and late joiners.
+const RETAINED_BYTES: u64 = 16 << 30;
+
+/// What waits for a write.
+enum Effect {
+    Send { to: Recipients, message: Arc<Message>, bytes: Bytes },
+    Answer { request: squad_sequencer::RequestId, reply: squad_sequencer::Reply },
+    Batched(VerifiedBatch),
+}
+
+/// The sequencer and everything that its effects need.
+pub(crate) struct Engine {
+    sequencer: Sequencer,
+    disk: Disk,
+    held: Held<Effect>,
+    courier: Courier,
+    results: SyncSender<Happened>,
+    metrics: NodeMetrics,
+    wake: Option<Timestamp>,
+    lanes: Lanes,
+    clock: ClockWatch,
+    /// The last own batch as it travels, so that it is encoded once.
+    own_batch: Option<(Signed<BatchHeader>, Bytes)>,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        sequencer: Sequencer,
+        disk: Disk,
+        courier: Courier,
+        results: SyncSender<Happened>,
+        metrics: NodeMetrics,
+    ) -> Self {
+        Self {
+            sequencer,
+            disk,
+            held: Held::default(),
+            courier,
+            results,
+            metrics,
+            wake: None,
+            lanes: Lanes::default(),
+            clock: ClockWatch::default(),
+            own_batch: None,
+        }
+    }
+
+    /// Performs the effects of recovery, then works until it is told to stop. An error means that nothing may leave any
+    /// more: the process must end.
+    pub(crate) fn run(mut self, first: Vec<Output>, events: &Receiver<Event>) -> anyhow::Result<()> {
+        self.perform(first)?;
+        loop {
+            match events.recv_timeout(self.sleep()) {
+                Ok(Event::Stop) => break,
+                Ok(event) => self.take(event)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            let mut stop = false;
+            for event in events.try_iter().take(MAX_RUN) {
+                stop = matches!(event, Event::Stop);
+                if stop {
+                    break;
+                }
+                self.take(event)?;
+            }
+            self.disk.flush()?;
+            if self.wake.is_some_and(|at| crate::cli::now() >= at) {
+                self.wake = None;
+                self.handle(Input::Wake)?;
+            }
+            if stop {
+                break;
+            }
+        }
+        self.disk.close();
+        Ok(())
+    }
+
+    fn sleep(&self) -> Duration {
+        let wake = self.wake.map_or(LONGEST_SLEEP, |at| Duration::from_millis(at.since(crate::cli::now())));
+        let disk = self.disk.deadline().map_or(LONGEST_SLEEP, |at| at.saturating_duration_since(Instant::now()));
+        wake.min(disk).min(LONGEST_SLEEP)
+    }
+
+    fn take(&mut self, event: Event) -> anyhow::Result<()> {
+        match event {
+            Event::Input(input, _room) => {
+                self.watch_clock(&input)?;
+                self.handle(*input)
+            }
+            Event::Submit(prepared, answers, _room) => self.submit(prepared, answers),
+            Event::Durable => {
+                if self.disk.advance() {
+                    for effect in self.held.release(&self.disk.durable()) {
+                        self.leave(effect);
+                    }
+                }
+                Ok(())
+            }
+            Event::Failed(why) => anyhow::bail!("the disk failed, so nothing may be signed any more: {why}"),
+            Event::Ask(reply) => {
+                // Whoever asked may have gone.
+                let _ = reply.send(Box::new(self.facts()));
+                Ok(())
+            }
+            Event::Stop => Ok(()),
+        }
+    }
+
+    fn handle(&mut self, input: Input) -> anyhow::Result<()> {
+        let mut outputs = Vec::new();
+        self.sequencer.handle(crate::cli::now(), input, &mut outputs);
+        self.perform(outputs)
+    }
+
+    /// Hands transactions in, and answers those that are refused at once.
+    fn submit(&mut self, prepared: Vec<Prepared>, answers: Answers) -> anyhow::Result<()> {
+        let answers = Arc::new(answers);
+        let (mut taken, mut refused, mut outputs) = (Vec::new(), Outgoing::default(), Vec::new());
+        let (mut any, now) = (false, crate::cli::now());
+        for Prepared { number, tier, arrived, deadline, with_confirmation, submission } in prepared {
+            let id = submission.transaction.id;
+            let namespace = Some(submission.transaction.transaction.namespace);
+            let before = outputs.len();
+            self.sequencer.handle(now, Input::Submit(submission), &mut outputs);
+            let own = |output: &Output| matches!(output, Output::Refused { transaction, .. } if *transaction == id);
+            let refusal = outputs[before..].iter().position(own).map(|at| outputs.remove(before + at));
+            if let Some(Output::Refused { rejection, .. }) = refusal {
+                let refusal = rejected(&rejection);
+                self.metrics.count_refusal(refusal.code);
+                refused.refuse(number, &answers, refusal);
+                any = true;
+            } else {
+                let reply = Reply::Ticket { number, answers: Arc::clone(&answers), with_confirmation };
+                taken.push((id, Waiter { namespace, tier, arrived, deadline, reply }));
+            }
+        }
+        // Before the batches that hold them.
+        if !taken.is_empty() {
+            self.tell(Happened::Taken(taken));
+        }
+        if any {
+            self.tell(Happened::Refused(refused));
+        }
+        self.perform(outputs)
+    }
+
+    fn tell(&self, happened: Happened) {
+        // The thread ends only after this one.
+        let _ = self.results.send(happened);
+    }
+
+    /// Performs effects in order. What waits for a write is held until it is durable.
+    fn perform(&mut self, outputs: Vec<Output>) -> anyhow::Result<()> {
+        let mut outputs = outputs.into_iter();
+        while let Some(output) = outputs.next() {
+            if self.disk.is_dead() {
+                // The failure itself is on its way.
+                return Ok(());
+            }
+            match output {
+                Output::Persist { id, write } => self.persist(id, write, outputs.as_slice())?,
+                Output::Send { to, message, after } => {
+                    let bytes = self.encode(&message);
+                    self.offer(after, Effect::Send { to, message, bytes });
+                }
+                Output::Answer { request, reply, after } => self.offer(after, Effect::Answer { request, reply }),
+                Output::Batched { batch, after } => self.offer(after, Effect::Batched(batch)),
+                Output::Ask { id, to, request } => self.courier.ask(id, to, &request),
+                Output::WakeAt(at) => self.wake = Some(at),
+                // Submissions are answered where they are handed in.
+                Output::Refused { transaction, rejection } => {
+                    tracing::debug!(%transaction, %rejection, "a transaction is refused");
+                }
+                Output::Secured { batch, certificate } => self.tell(Happened::Secured(batch, certificate)),
+                Output::Ordered(decision) => self.ordered(decision),
+                Output::Committees(committees) => self.courier.set_committees(committees),
+                Output::Accused { operator, evidence } => {
+                    tracing::warn!(%operator, ?evidence, "an operator was caught");
+                    self.metrics.evidence.set(self.sequencer.evidence().len() as i64);
+                }
+                Output::LaneClosed(lane) => {
+                    tracing::warn!(%lane, "a lane is closed for this epoch: its author forked it");
+                    self.lanes.close(lane);
+                }
+                Output::Prunable { height, epoch } => self.prune(height, epoch),
+                Output::Misbehaved { peer, what } => self.courier.blame(peer, what),
+                Output::Notice(notice) => self.note(&notice),
+            }
+        }
+        Ok(())
+    }
+
+    fn persist(&mut self, id: squad_sequencer::PersistId, write: Write, rest: &[Output]) -> anyhow::Result<()> {
+        let own = match &write {
+            Write::Batch { lane, batch } => {
+                self.lanes.add(*lane, batch);
+                (self.sequencer.operator() == Some(batch.header().operator)).then(|| batch.signed_header().clone())
+            }
+            _ => None,
+        };
+        let spans = match &write {
+            Write::Block(block) => rest.iter().find_map(|output| match output {
+                Output::Ordered(decision) if decision.block.block.hash() == block.block.hash() => {
+                    Some(Arc::clone(&decision.execution))
+                }
+                _ => None,
+            }),
+            _ => None,
+        };
+        let wire = self.disk.persist(id, write, spans.as_ref().map_or(&[], |execution| &execution.spans))?;
+        if let Some((header, wire)) = own.zip(wire) {
+            self.own_batch = Some((header, wire));
+        }
+        Ok(())
+    }
+
+    fn encode(&self, message: &Message) -> Bytes {
+        match (message, &self.own_batch) {
+            (Message::Batch(Batch { header, .. }), Some((own, wire))) if header == own => wire.clone(),
+            _ => message.to_bytes(),
+        }
+    }
+
+    fn offer(&mut self, after: squad_sequencer::After, effect: Effect) {
+        if let Some(effect) = self.held.offer(after, effect, &self.disk.durable()) {
+            self.leave(effect);
+        }
+    }
+
+    fn leave(&mut self, effect: Effect) {
+        if self.disk.is_dead() {
+            return;
+        }
+        match effect {
+            Effect::Send { to, message, bytes } => {
+                self.metrics.network_bytes.with_label_values(&["out"]).inc_by(bytes.len() as u64);
+                self.courier.send(to, &message, bytes);
+            }
+            Effect::Answer { request, reply } => self.courier.answer(request, reply),
+            Effect::Batched(batch) => self.tell(Happened::Batched(batch)),
+        }
+    }
+
+    fn ordered(&mut self, decision: Box<Decision>) {
+        let header = decision.block.block.header();
+        let (height, count) = (header.height, decision.execution.count());
+        tracing::debug!(height = height.0, round = header.origin_round.0, count, caught_up = decision.caught_up, "ordered");
+        self.lanes.ordered(&decision.execution.spans);
+        self.lanes.expire(header.epoch);
+        self.metrics.height.set(height.0 as i64);
+        self.metrics.epoch.set(header.epoch.0 as i64);
+        self.metrics.chain_time.set(decision.execution.state.chain_time.0 as i64);
+        self.tell(Happened::Ordered(decision));
+    }
+
+    fn prune(&self, height: squad_types::Height, epoch: squad_types::Epoch) {
+        let store = self.courier.chain.records().0.clone();
+        self.courier.runtime.spawn_blocking(move || {
+            let retention =
+                squad_storage::Retention { epoch: epoch.0, height: height.0, max_bytes: RETAINED_BYTES };
+            match store.prune(retention) {
+                Ok(pruned) if pruned.segments > 0 => {
+                    tracing::info!(segments = pruned.segments, freed = pruned.freed_bytes, "old segments removed");
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "old segments could not be removed"),
+            }
+        });
+    }
+
+    fn note(&self, notice: &Notice) {
+        match notice {
+            Notice::SigningAllowed => tracing::info!("signing begins: peers know of nothing that this node does not"),
+            Notice::StateLost { votes_from, lane_from } => tracing::warn!(
+                votes_from = votes_from.0,
+                lane_from = lane_from.0,
+                "own state is lost or stale: no votes below that height, no transactions before that epoch"
+            ),
+            Notice::CatchingUp { height, target } => {
+                tracing::info!(height = height.0, target = target.0, "catching up");
+            }
+            Notice::CaughtUp(height) => tracing::info!(height = height.0, "caught up"),
+            Notice::Round { height, round } => {
+                self.metrics.round.set(i64::from(round.0));
+                if round.0 > 0 {
+                    tracing::info!(height = height.0, round = round.0, "another round");
+                }
+            }
+            Notice::Rebatched { count } => tracing::info!(count, "transactions of an expired lane are batched again"),
+            Notice::Fetching { lane, from, to } => {
+                tracing::debug!(%lane, from = from.0, to = to.sequence.0, "fetching batches");
+            }
+            Notice::Refusing { height, round, why } => {
+                tracing::debug!(height = height.0, round = round.0, why, "a fresh proposal is not voted for");
+            }
+        }
+    }
+
+    fn watch_clock(&mut self, input: &Input) -> anyhow::Result<()> {
+        let Input::Message { message: VerifiedMessage::Proposal(proposal), .. } = input else { return Ok(()) };
+        let header = proposal.block().header();
+        let statement = &proposal.proposal().statement;
+        if statement.round != header.origin_round || header.height <= self.sequencer.ledger().height() {
+            return Ok(());
+        }
+        let skew = self.clock.observe(header.proposer, header.timestamp, crate::cli::now(), Instant::now());
+        match skew.map(clock::advice) {
+            Some(advice) => anyhow::bail!(advice),
+            None => Ok(()),
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        let status = self.sequencer.status();
+        let ledger = self.sequencer.ledger();
+        let committee = ledger.committee(status.epoch).cloned();
+        let me = self.sequencer.operator();
+        let own = |epoch: squad_types::Epoch| {
+            let index: Option<ValidatorIndex> = me.and_then(|me| ledger.committee(epoch)?.index_of(&me));
+            index.map_or(0, |author| self.lanes.unordered(LaneId { epoch, author }).1)
+        };
+        let own_lane_bytes = own(status.epoch) + status.epoch.previous().map_or(0, own);
+        self.metrics.own_lane_bytes.set(own_lane_bytes as i64);
+        Facts {
+            tip_hash: ledger.tip_hash(),
+            tip_time: ledger.tip_time(),
+            lanes: committee.as_ref().map(|committee| self.lanes.status(committee)).unwrap_or_default(),
+            committee,
+            own_lane_bytes,
+            evidence: self.sequencer.evidence().to_vec(),
+            status,
+        }
+    }
+}

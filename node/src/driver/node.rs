@@ -1,0 +1,331 @@
+//! One running node: its threads and tasks, from an opened data directory to an orderly end.
+
+use super::backend::NodeBackend;
+use super::chain::Chain;
+use super::clock::CLOCK_BOUND_MS;
+use super::courier::Courier;
+use super::disk::Disk;
+use super::engine::Engine;
+use super::inbox::{Event, Inbox};
+use super::incoming::Incoming;
+use super::peers::{Committees, Peers};
+use super::results::{Happened, MAX_EVENTS, Published, Results};
+use super::stored::{Records, StoredBlock, log_records};
+use super::workers::Workers;
+use crate::metrics::NodeMetrics;
+use anyhow::Context as _;
+use squad_net::{Identity, Multiaddr, NetConfig, NetEvents, Network, NetworkHandle};
+use squad_sequencer::ledger::GenesisStakeTable;
+use squad_sequencer::{Config, Input, Memory, Output, Sequencer};
+use squad_storage::{Options, Origin, RealDisk, Store, StoreIdentity};
+use squad_types::limits::MAX_RESPONSE_BYTES;
+use squad_types::{Domain, EcdsaSigner, EcdsaVerifier, Genesis, Signer, Timestamp};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+use tokio::sync::{oneshot, watch};
+
+/// How often the free space is looked at.
+const DISK_CHECK: Duration = Duration::from_secs(2);
+/// How long a stopping node waits until its own batches are ordered.
+const DRAIN: Duration = Duration::from_secs(5);
+/// How often it looks whether they are.
+const DRAIN_CHECK: Duration = Duration::from_millis(25);
+/// What an answer takes beside the payload that its limit is about: headers, lengths, a block's certificate.
+const RESPONSE_MARGIN: usize = 4 << 20;
+/// Agreement runs as nested calls on this stack; the default of a thread is a quarter of it.
+const STACK_BYTES: usize = 8 << 20;
+
+/// What a node is made of.
+pub(crate) struct Plan {
+    pub(crate) genesis: Genesis,
+    pub(crate) signer: EcdsaSigner,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) listen: Vec<Multiaddr>,
+    pub(crate) announce: Vec<Multiaddr>,
+    pub(crate) bootstrap: Vec<Multiaddr>,
+    pub(crate) storage: Options,
+    /// How long a look-up waits for a tier.
+    pub(crate) wait: Duration,
+    pub(crate) metrics: NodeMetrics,
+}
+
+/// A running node.
+pub(crate) struct Node {
+    backend: Arc<NodeBackend>,
+    net: NetworkHandle,
+    inbox: Inbox,
+    ended: Option<oneshot::Receiver<anyhow::Result<()>>>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// What recovery gives.
+struct Opened {
+    store: Store,
+    sequencer: Sequencer,
+    outputs: Vec<Output>,
+}
+
+/// Opens the data directory and brings the sequencer back. Blocks.
+fn open(plan: &Plan) -> anyhow::Result<Opened> {
+    let operator = plan.signer.address();
+    let identity = StoreIdentity { network_id: plan.genesis.network_id().0, operator: operator.0 };
+    let mut progress = |progress: squad_storage::Progress| {
+        if progress.total > 1 {
+            tracing::info!(stage = ?progress.stage, done = progress.done, total = progress.total, "reading the data directory");
+        }
+    };
+    let (store, mut recovered) =
+        Store::open(&plan.data_dir, identity, plan.storage.clone(), Arc::new(RealDisk), &mut progress)?;
+    if let Some(torn) = &recovered.log_torn {
+        tracing::warn!(file = %torn.path.display(), offset = torn.offset, "the log's torn tail was cut off");
+    }
+    let memory = match recovered.origin {
+        Origin::Fresh | Origin::Initialised => Memory::Kept,
+        Origin::LogLost => Memory::Lost,
+    };
+    let records = log_records(&mut recovered)?;
+    tracing::info!(origin = ?recovered.origin, records = records.len(), index = ?recovered.index, "data directory opened");
+    let stakes = Arc::new(GenesisStakeTable::new(&plan.genesis));
+    let signer: Arc<dyn Signer> = Arc::new(plan.signer.clone());
+    let mut config = Config::new(plan.genesis.clone(), Some(signer), Arc::new(EcdsaVerifier), stakes);
+    config.memory = memory;
+    let (sequencer, outputs) =
+        Sequencer::recover(config, crate::cli::now(), records, &Records(store.clone()))?;
+    check_clock(sequencer.ledger().tip_time())?;
+    Ok(Opened { store, sequencer, outputs })
+}
+
+/// Refuses a clock that lies far before what is decided already.
+fn check_clock(tip: Timestamp) -> anyhow::Result<()> {
+    let now = crate::cli::now();
+    let behind = tip.since(now);
+    anyhow::ensure!(
+        behind <= CLOCK_BOUND_MS,
+        "this machine's clock is {:.1} s behind the network's last block (or genesis): set it, with NTP for instance, and start again",
+        behind as f64 / 1000.0
+    );
+    Ok(())
+}
+
+/// Blocks that are decided by the log but are not in the store: their write was under way when the process ended.
+fn repairs(outputs: &[Output], records: &Records) -> Vec<StoredBlock> {
+    let missing = |output: &Output| match output {
+        Output::Ordered(decision) => {
+            let height = decision.block.block.header().height;
+            let there = records.stored_block(height).is_some();
+            (!there).then(|| StoredBlock::new(decision.block.clone(), &decision.execution.spans))
+        }
+        _ => None,
+    };
+    outputs.iter().filter_map(missing).collect()
+}
+
+async fn start_network(plan: &Plan, domain: Domain) -> anyhow::Result<(NetworkHandle, NetEvents)> {
+    let identity = Identity::load_or_generate(&plan.data_dir.join("network-identity"))?;
+    let mut config = NetConfig::new(identity, domain, Arc::new(EcdsaVerifier));
+    let addresses = if plan.announce.is_empty() { &plan.listen } else { &plan.announce };
+    let real: Vec<Multiaddr> =
+        addresses.iter().filter(|address| !address.to_string().ends_with("/tcp/0")).cloned().collect();
+    config.binding = Some(squad_net::bind(&config.identity, &domain, &plan.signer, crate::cli::now(), &real));
+    config.listen.clone_from(&plan.listen);
+    config.announce.clone_from(&plan.announce);
+    config.bootstrap.clone_from(&plan.bootstrap);
+    config.limits.response_bytes = MAX_RESPONSE_BYTES + RESPONSE_MARGIN;
+    Ok(Network::start(config).await?)
+}
+
+impl Node {
+    /// Starts a node on the current runtime.
+    pub(crate) async fn start(plan: Plan) -> anyhow::Result<Self> {
+        check_clock(plan.genesis.time)?;
+        let plan = Arc::new(plan);
+        let opening = Arc::clone(&plan);
+        let opened = tokio::task::spawn_blocking(move || open(&opening)).await.context("opening failed")??;
+        let domain = Domain::new(plan.genesis.network_id());
+        let (net, events) = start_network(&plan, domain).await?;
+        Self::assemble(&plan, opened, domain, net, events)
+    }
+
+    fn assemble(
+        plan: &Plan,
+        opened: Opened,
+        domain: Domain,
+        net: NetworkHandle,
+        events: NetEvents,
+    ) -> anyhow::Result<Self> {
+        let Opened { store, sequencer, outputs } = opened;
+        let (inbox, receiver) = Inbox::new();
+        let records = Records(store.clone());
+        let namespaces = Arc::new(plan.genesis.namespaces.clone());
+        let chain = Arc::new(Chain::new(records.clone(), Arc::clone(&namespaces)));
+        let ledger = sequencer.ledger();
+        let published = Arc::new(Published {
+            tip: watch::Sender::new(ledger.height()),
+            chain_time: AtomicU64::new(ledger.state().chain_time.0),
+        });
+        let (peers, committees) = (Arc::new(Peers::default()), Arc::new(Committees::default()));
+        let courier = Courier {
+            net: net.clone(),
+            peers: Arc::clone(&peers),
+            committees: Arc::clone(&committees),
+            chain: Arc::clone(&chain),
+            inbox: inbox.clone(),
+            runtime: tokio::runtime::Handle::current(),
+            domain,
+            me: plan.signer.address(),
+        };
+        let repairs = repairs(&outputs, &records);
+        if !repairs.is_empty() {
+            tracing::info!(blocks = repairs.len(), "writing decided blocks that were not durable yet");
+        }
+        let disk = Disk::start(&store, &inbox, repairs, plan.metrics.fsync.clone())?;
+        let (results, happened) = sync_channel(MAX_EVENTS);
+        let thread = Results::new(
+            domain.network(),
+            Arc::clone(&chain),
+            Arc::clone(&published),
+            Arc::clone(&namespaces),
+            plan.metrics.clone(),
+        );
+        spawn("squad-results", move || thread.run(&happened))?;
+        let engine = Engine::new(sequencer, disk, courier, results.clone(), plan.metrics.clone());
+        let ended = start_engine(engine, outputs, receiver)?;
+        let incoming = Incoming {
+            net: net.clone(),
+            peers,
+            committees: Arc::clone(&committees),
+            inbox: inbox.clone(),
+            workers: Arc::new(Workers::start().context("the threads that check signatures do not start")?),
+            domain,
+            tip: published.tip.subscribe(),
+            network_bytes: plan.metrics.network_bytes.clone(),
+        };
+        let tasks = vec![
+            tokio::spawn(incoming.run(events)),
+            tokio::spawn(watch_disk(store, inbox.clone())),
+        ];
+        let backend = backend(plan, &inbox, results, chain, published, namespaces, committees, &net);
+        Ok(Self { backend, net, inbox, ended: Some(ended), tasks })
+    }
+
+    /// The node as its interfaces see it.
+    pub(crate) fn backend(&self) -> Arc<NodeBackend> {
+        Arc::clone(&self.backend)
+    }
+
+    /// The network; for addresses and counters.
+    pub(crate) fn net(&self) -> &NetworkHandle {
+        &self.net
+    }
+
+    /// Waits until the node ends by itself, which it does only when something failed.
+    pub(crate) async fn failed(&mut self) -> anyhow::Error {
+        let Some(ended) = &mut self.ended else { return anyhow::anyhow!("the node ended before") };
+        let outcome = ended.await;
+        self.ended = None;
+        match outcome {
+            Ok(Ok(())) => anyhow::anyhow!("the node ended without being told to"),
+            Ok(Err(error)) => error,
+            Err(_) => anyhow::anyhow!("the sequencer's thread panicked; its message is above"),
+        }
+    }
+
+    /// Takes no more transactions, and waits for a bounded time until what was taken in is ordered.
+    pub(crate) async fn drain(&self) {
+        self.inbox.input(Input::Drain, None);
+        let until = Instant::now() + DRAIN;
+        while Instant::now() < until {
+            match self.inbox.facts().await {
+                Some(facts) if facts.own_lane_bytes > 0 || facts.status.mempool.pool_transactions > 0 => {}
+                _ => return,
+            }
+            tokio::time::sleep(DRAIN_CHECK).await;
+        }
+        tracing::warn!("stopping although batches of this operator are not ordered yet: they are when it is back");
+    }
+
+    /// Ends everything: peers first, then the thread with what it still writes.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        self.net.shutdown().await;
+        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        self.inbox.event(Event::Stop);
+        match self.ended.take() {
+            Some(ended) => ended.await.context("the sequencer's thread panicked")?,
+            None => Ok(()),
+        }
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(work)
+        .with_context(|| format!("thread {name} does not start"))?;
+    Ok(())
+}
+
+fn start_engine(
+    engine: Engine,
+    outputs: Vec<Output>,
+    events: Receiver<Event>,
+) -> anyhow::Result<oneshot::Receiver<anyhow::Result<()>>> {
+    let (sender, ended) = oneshot::channel();
+    spawn("squad-sequencer", move || {
+        let outcome = engine.run(outputs, &events);
+        // Whoever started the node may be gone.
+        let _ = sender.send(outcome);
+    })?;
+    Ok(ended)
+}
+
+#[allow(clippy::too_many_arguments)] // what it names is what the backend is made of, once
+fn backend(
+    plan: &Plan,
+    inbox: &Inbox,
+    results: SyncSender<Happened>,
+    chain: Arc<Chain>,
+    published: Arc<Published>,
+    namespaces: Arc<Vec<squad_types::NamespaceSpec>>,
+    committees: Arc<Committees>,
+    net: &NetworkHandle,
+) -> Arc<NodeBackend> {
+    Arc::new(NodeBackend {
+        inbox: inbox.clone(),
+        results,
+        chain,
+        published,
+        genesis: Arc::new(plan.genesis.clone()),
+        namespaces,
+        committees,
+        net: net.clone(),
+        operator: plan.signer.address(),
+        metrics: plan.metrics.clone(),
+        started: Instant::now(),
+        wait: plan.wait,
+    })
+}
+
+async fn watch_disk(store: Store, inbox: Inbox) {
+    let (mut low, mut ticks) = (false, tokio::time::interval(DISK_CHECK));
+    loop {
+        ticks.tick().await;
+        match store.low_on_space() {
+            Ok(now) if now != low => {
+                low = now;
+                let free = store.free_bytes().unwrap_or_default();
+                if low {
+                    tracing::error!(free, "the disk is nearly full: transactions are refused; free some space");
+                } else {
+                    tracing::info!(free, "there is space on the disk again");
+                }
+                inbox.input(Input::DiskLow(low), None);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the free space cannot be seen"),
+        }
+    }
+}

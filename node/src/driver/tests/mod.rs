@@ -1,0 +1,129 @@
+//! Nodes in one process, over real disks and sockets.
+//!
+//! Nothing sleeps here: whoever waits, waits for heights and answers. The timeouts only bound a failure.
+
+mod network;
+
+use super::backend::NodeBackend;
+use super::node::{Node, Plan};
+use crate::api::{Accepted, Backend as _, Rejected, Source, Submission, Ticket};
+use crate::metrics::NodeMetrics;
+use bytes::Bytes;
+use squad_net::Multiaddr;
+use squad_storage::Options;
+use squad_types::{
+    Address, EcdsaSigner, Genesis, Height, Member, NamespaceId, NamespaceKind, OrderingPolicy, Params, Signer as _,
+    Stake, Tier,
+};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+const FAILURE: Duration = Duration::from_secs(120);
+const BYTES: NamespaceId = NamespaceId(1);
+
+fn signer(number: u8) -> EcdsaSigner {
+    EcdsaSigner::from_secret([number + 1; 32]).unwrap()
+}
+
+fn operator(number: u8) -> Address {
+    signer(number).address()
+}
+
+/// Operators with equal stakes and one namespace of plain bytes.
+fn genesis(operators: u8) -> Genesis {
+    let spec = crate::genesis::namespace(BYTES.0, "bytes", NamespaceKind::Opaque, OrderingPolicy::Fifo);
+    let members = (0..operators).map(|number| Member { address: operator(number), stake: Stake(100) }).collect();
+    let params = Params { idle_interval_ms: 100, ..Params::default() };
+    crate::genesis::assemble("test", crate::cli::now(), params, vec![spec], members).unwrap()
+}
+
+fn plan(genesis: &Genesis, number: u8, dir: &Path, bootstrap: Vec<Multiaddr>) -> Plan {
+    Plan {
+        genesis: genesis.clone(),
+        signer: signer(number),
+        data_dir: dir.join(number.to_string()),
+        listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
+        announce: Vec::new(),
+        bootstrap,
+        storage: Options { log_file_bytes: 1 << 20, segment_bytes: 4 << 20, free_space_mark: 0, ..Options::default() },
+        wait: FAILURE,
+        metrics: NodeMetrics::new().unwrap(),
+    }
+}
+
+/// Some operators of one network, in one process.
+struct Cluster {
+    genesis: Genesis,
+    dir: tempfile::TempDir,
+    nodes: Vec<Option<Node>>,
+}
+
+impl Cluster {
+    async fn start(operators: u8) -> Self {
+        let mut cluster = Self { genesis: genesis(operators), dir: tempfile::tempdir().unwrap(), nodes: Vec::new() };
+        for number in 0..operators {
+            cluster.nodes.push(None);
+            cluster.start_node(number).await;
+        }
+        cluster
+    }
+
+    async fn start_node(&mut self, number: u8) {
+        let running = self.nodes.iter().flatten();
+        let bootstrap = running.flat_map(|node| node.net().listen_addresses()).collect();
+        let plan = plan(&self.genesis, number, self.dir.path(), bootstrap);
+        self.nodes[usize::from(number)] = Some(Node::start(plan).await.unwrap());
+    }
+
+    async fn stop_node(&mut self, number: u8) {
+        let node = self.nodes[usize::from(number)].take().unwrap();
+        node.drain().await;
+        node.stop().await.unwrap();
+    }
+
+    fn backend(&self, number: u8) -> Arc<NodeBackend> {
+        self.nodes[usize::from(number)].as_ref().unwrap().backend()
+    }
+
+    /// Waits until a node has decided a height.
+    async fn reach(&self, number: u8, height: Height) {
+        let mut tip = self.backend(number).tip();
+        let reached = tip.wait_for(|tip| *tip >= height);
+        let _ = tokio::time::timeout(FAILURE, reached).await.expect("the height is not reached").unwrap();
+    }
+
+    /// Waits until a node takes transactions.
+    async fn ready(&self, number: u8) {
+        let backend = self.backend(number);
+        let mut tip = backend.tip();
+        let ready = async {
+            while !backend.status().await.is_ready() {
+                // Every block is a reason to look again; an idle network makes one every tenth of a second.
+                let _ = tokio::time::timeout(Duration::from_millis(100), tip.changed()).await;
+            }
+        };
+        tokio::time::timeout(FAILURE, ready).await.expect("the node does not get ready");
+    }
+
+    async fn submit(&self, number: u8, data: &str, wait: Tier) -> Result<Accepted, Rejected> {
+        let backend = self.backend(number);
+        let (chain_time, window) = backend.chain_time();
+        let submission = Submission {
+            namespace: BYTES,
+            data: Bytes::copy_from_slice(data.as_bytes()),
+            valid_until: Some(chain_time.plus(window / 2)),
+            evm: None,
+            wait,
+            within: FAILURE,
+            with_confirmation: true,
+            source: Source::Local,
+        };
+        let (answers, mut answered) = mpsc::unbounded_channel();
+        backend.submit(vec![Ticket { number: 7, submission }], answers).await;
+        let group = tokio::time::timeout(FAILURE, answered.recv()).await.expect("no answer").unwrap();
+        assert_eq!((group.len(), group[0].number), (1, 7));
+        group[0].outcome.clone()
+    }
+}

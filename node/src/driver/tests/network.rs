@@ -1,0 +1,45 @@
+//! Four operators over loopback.
+
+use super::*;
+use squad_types::Evidenced;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn four_nodes_order_and_confirm_at_every_tier_and_one_that_was_away_catches_up() {
+    let mut cluster = Cluster::start(4).await;
+    for number in 0..4 {
+        cluster.ready(number).await;
+    }
+    for (number, tier) in [(0, Tier::Batched), (1, Tier::Secured), (2, Tier::Ordered), (3, Tier::Ordered)] {
+        let accepted = cluster.submit(number, &format!("to {tier} by {number}"), tier).await.unwrap();
+        assert!(accepted.tier >= tier);
+        assert_eq!(accepted.confirmation.unwrap().tier(), accepted.tier);
+    }
+    for number in 0..4 {
+        cluster.reach(number, Height(20)).await;
+    }
+    cluster.stop_node(2).await;
+    let accepted = cluster.submit(0, "while one is away", Tier::Ordered).await.unwrap();
+    let confirmation = accepted.confirmation.unwrap();
+    let Evidenced::Ordered(ordered) = &confirmation.evidenced else { panic!("not ordered") };
+    cluster.start_node(2).await;
+    cluster.reach(2, ordered.header.height).await;
+    cluster.ready(2).await;
+    let late = cluster.submit(2, "by the one that is back", Tier::Ordered).await.unwrap();
+    assert_eq!(late.tier, Tier::Ordered);
+    let found = cluster.backend(2).confirmation(accepted.id, None).await.unwrap().unwrap();
+    assert_eq!(found.tier(), Tier::Ordered);
+
+    // Everybody serves the same blocks, from memory or, after a start, from disk.
+    let height = ordered.header.height;
+    let expected = cluster.backend(0).namespace_block(BYTES, height).await.unwrap().unwrap();
+    assert!(!expected.transactions.is_empty());
+    cluster.stop_node(0).await;
+    cluster.start_node(0).await;
+    for number in 0..4 {
+        let block = cluster.backend(number).namespace_block(BYTES, height).await.unwrap().unwrap();
+        assert_eq!((&block.header, &block.transactions), (&expected.header, &expected.transactions));
+    }
+    let first = cluster.backend(0).namespace_block(BYTES, Height(1)).await.unwrap().unwrap();
+    assert_eq!(first.header.height, Height(1));
+    assert!(cluster.backend(0).namespace_block(BYTES, Height(u64::MAX)).await.unwrap().is_none());
+}
