@@ -65,6 +65,9 @@ pub struct NodeArgs {
     /// Allow a key that lies unencrypted on disk; for development only
     #[arg(long)]
     pub insecure_plaintext_key: bool,
+    /// End when standard input does: for a parent process that holds it open
+    #[arg(long, hide = true)]
+    pub exit_with_stdin: bool,
     /// Settings.
     #[command(flatten)]
     pub settings: Overrides,
@@ -154,4 +157,7 @@ pub struct ExecutorArgs {
     /// A level, or directives such as info,squad_executor=debug
     #[arg(long = "log", default_value = "info", value_name = "FILTER")]
     pub log: String,
+    /// End when standard input does: for a parent process that holds it open
+    #[arg(long, hide = true)]
+    pub exit_with_stdin: bool,
 }

@@ -50,6 +50,14 @@ pub fn now() -> squad_types::Timestamp {
     squad_types::Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Asks this process to stop, as SIGTERM does, once standard input ends: whoever started it is gone then.
+fn end_with_stdin() {
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::TERM);
+    });
+}
+
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     use anyhow::Context as _;
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime does not start")
@@ -58,6 +66,9 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 async fn asynchronous(command: Command, output: Output) -> anyhow::Result<ExitCode> {
     match command {
         Command::Node(args) => {
+            if args.exit_with_stdin {
+                end_with_stdin();
+            }
             let config = args.load()?;
             crate::logging::start(&config.log)?;
             crate::driver::run(config).await?;
@@ -75,7 +86,12 @@ async fn asynchronous(command: Command, output: Output) -> anyhow::Result<ExitCo
         Command::Verify(args) => return verify::run(args, output).await,
         Command::Status(args) => status::run(args, output).await?,
         Command::Doctor(args) => return doctor::run(args, output).await,
-        Command::Executor(args) => crate::executor::run(args).await?,
+        Command::Executor(args) => {
+            if args.exit_with_stdin {
+                end_with_stdin();
+            }
+            crate::executor::run(args).await?;
+        }
         Command::Keys(_) | Command::Genesis(_) | Command::Config => {}
     }
     Ok(ExitCode::SUCCESS)

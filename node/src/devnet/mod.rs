@@ -1,11 +1,125 @@
 //! A network of operator and executor processes on this machine.
+//!
+//! `layout` makes or finds its directory, `ports` its addresses, `children` starts and stops its processes, `watch` asks
+//! them how they are, `show` prints it. Each process is the very program that runs on a real network.
+
+mod children;
+mod layout;
+mod ports;
+mod show;
+mod watch;
 
 use crate::cli::DevnetArgs;
+use anyhow::Context;
+use children::Children;
+use layout::Layout;
+use show::Show;
+use std::time::{Duration, Instant};
+use watch::Watch;
+
+/// How often its processes are asked how they are.
+const POLL: Duration = Duration::from_millis(200);
+/// How long all processes have to answer, the first time; a busy machine takes its time.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Runs a development network until it is told to stop.
 ///
 /// # Errors
 /// Whatever keeps a process from starting.
-pub async fn run(_args: DevnetArgs) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet: the development network")
+pub async fn run(args: DevnetArgs) -> anyhow::Result<()> {
+    let layout = Layout::prepare(&args)?;
+    let addresses = ports::choose(&args)?;
+    layout.write_configs(&addresses)?;
+    let mut children = Children::default();
+    let result = live(&args, &layout, &addresses, &mut children).await;
+    children.stop().await;
+    result
+}
+
+async fn live(
+    args: &DevnetArgs,
+    layout: &Layout,
+    addresses: &ports::Addresses,
+    children: &mut Children,
+) -> anyhow::Result<()> {
+    for at in 0..addresses.operators.len() {
+        children.start(&layout.operator_name(at), &layout.node_command(at)?, &layout.operator_log(at))?;
+    }
+    let mut watch = Watch::new(layout, addresses)?;
+    let mut stop = Stop::new(args.exit_after)?;
+    let started = Instant::now();
+    while !watch.operators_answer().await {
+        children.check()?;
+        if started.elapsed() > START_TIMEOUT {
+            anyhow::bail!("the operators do not answer after {START_TIMEOUT:?}: see {}", layout.dir.display());
+        }
+        if stop.within(POLL).await {
+            return Ok(());
+        }
+    }
+    for at in 0..addresses.executors.len() {
+        let command = layout.executor_command(at, addresses)?;
+        children.start(&layout.executor_name(at), &command, &layout.executor_log(at))?;
+    }
+    while !watch.executors_answer().await {
+        children.check()?;
+        if started.elapsed() > START_TIMEOUT {
+            anyhow::bail!("the executors do not answer after {START_TIMEOUT:?}: see {}", layout.dir.display());
+        }
+        if stop.within(POLL).await {
+            return Ok(());
+        }
+    }
+    let ready = show::ready(layout, addresses, children);
+    layout.write_state(&ready)?;
+    let mut show = Show::new(args.json);
+    show.ready(&ready, layout, addresses);
+    loop {
+        let done = stop.within(POLL).await;
+        for ended in children.ended() {
+            show.ended(&ended, layout);
+        }
+        let seen = watch.look().await;
+        show.blocks(&seen)?;
+        show.table(&seen);
+        if done {
+            show.summary(&seen)?;
+            return Ok(());
+        }
+    }
+}
+
+/// What ends a devnet: a signal, or its time.
+struct Stop {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    at: Option<tokio::time::Instant>,
+}
+
+impl Stop {
+    fn new(exit_after: Option<u64>) -> anyhow::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?,
+            terminate: signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?,
+            at: exit_after.map(|seconds| tokio::time::Instant::now() + Duration::from_secs(seconds)),
+        })
+    }
+
+    /// Waits that long; whether it is time to stop.
+    async fn within(&mut self, wait: Duration) -> bool {
+        let end = async {
+            match self.at {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => true,
+            _ = self.terminate.recv() => true,
+            () = end => true,
+            () = tokio::time::sleep(wait) => false,
+        }
+    }
 }

@@ -1,11 +1,50 @@
-//! Runs an executor as a process of its own.
+//! Runs an executor as a process of its own. The only place of this crate that knows the executor.
 
 use crate::cli::ExecutorArgs;
+use anyhow::{Context, bail};
+use squad_executor::{ExecutorConfig, Genesis, RollupConfig, RpcLimits};
+use squad_types::NamespaceKind;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 /// Runs the reference executor until it is told to stop.
 ///
 /// # Errors
-/// Whatever keeps it from starting or going on.
-pub async fn run(_args: ExecutorArgs) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet: the executor's process")
+/// Whatever keeps it from starting or going on; a forged block that every operator serves is one.
+pub async fn run(args: ExecutorArgs) -> anyhow::Result<()> {
+    let log = crate::config::LogConfig { filter: args.log.clone(), ..Default::default() };
+    crate::logging::start(&log)?;
+    let network = crate::cli::read_genesis(&args.genesis)?;
+    let found = network.namespaces.iter().find(|spec| spec.name == args.namespace);
+    let Some(spec) = found else {
+        let known: Vec<&str> = network.namespaces.iter().map(|spec| spec.name.as_str()).collect();
+        bail!(
+            "there is no namespace '{}' in {}; there are {}",
+            args.namespace,
+            args.genesis.display(),
+            known.join(", ")
+        );
+    };
+    let NamespaceKind::Evm { chain_id } = spec.kind else {
+        bail!("namespace '{}' is opaque: only an EVM namespace can be executed", args.namespace);
+    };
+    let rollup = RollupConfig {
+        dir: args.data_dir,
+        genesis: Genesis::devnet_for(chain_id),
+        rpc: args.rpc_listen,
+        limits: RpcLimits::default(),
+    };
+    let config = ExecutorConfig { rollup, namespace: spec.id, operators: args.operators, network };
+    let (stop, stopped) = watch::channel(false);
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        // Nobody listens any more only if the executor has ended by itself.
+        let _ = stop.send(true);
+    });
+    squad_executor::run(config, None, stopped).await.context("the executor stopped")
 }

@@ -1,0 +1,254 @@
+//! What a devnet prints: JSON lines for programs, a live table for people.
+
+use super::children::{Children, Ended};
+use super::layout::Layout;
+use super::ports::Addresses;
+use super::watch::Seen;
+use crate::api::{NodeStatus, Readiness};
+use serde_json::{Value, json};
+use squad_types::Signer;
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::time::Instant;
+
+/// How often the table is printed where it cannot be drawn over.
+const PLAIN_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Prints.
+pub(super) struct Show {
+    json: bool,
+    terminal: bool,
+    drawn: usize,
+    printed: Option<Instant>,
+    started: Instant,
+    blocks: u64,
+    transactions: u64,
+    first_height: Option<u64>,
+    disagreed: bool,
+}
+
+/// What other programs need to know of a devnet that is ready.
+pub(super) fn ready(layout: &Layout, addresses: &Addresses, children: &Children) -> Value {
+    let operators = layout.signers.iter().zip(&addresses.operators).zip(children.pids("operator"));
+    let operators = operators.map(|((signer, listen), pid)| {
+        json!({
+            "id": signer.address(),
+            "rpc": format!("http://{}", listen.rpc),
+            "grpc": format!("http://{}", listen.grpc),
+            "metrics": format!("http://{}/metrics", listen.metrics),
+            "pid": pid,
+        })
+    });
+    let executors = addresses.executors.iter().zip(children.pids("executor"));
+    let executors = executors.map(|(rpc, pid)| json!({ "rpc": format!("http://{rpc}"), "pid": pid }));
+    json!({
+        "event": "ready",
+        "network_id": layout.genesis.network_id(),
+        "dir": layout.dir,
+        "operators": operators.collect::<Vec<_>>(),
+        "executors": executors.collect::<Vec<_>>(),
+        "namespaces": layout.genesis.namespaces,
+    })
+}
+
+impl Show {
+    pub(super) fn new(json: bool) -> Self {
+        Self {
+            json,
+            terminal: !json && std::io::stdout().is_terminal(),
+            drawn: 0,
+            printed: None,
+            started: Instant::now(),
+            blocks: 0,
+            transactions: 0,
+            first_height: None,
+            disagreed: false,
+        }
+    }
+
+    pub(super) fn ready(&self, ready: &Value, layout: &Layout, addresses: &Addresses) {
+        if self.json {
+            line(ready);
+            return;
+        }
+        let verb = if layout.continued { "continues from" } else { "lies in" };
+        println!("A network of {} operators {verb} {}.\n", addresses.operators.len(), layout.dir.display());
+        for (at, (signer, listen)) in layout.signers.iter().zip(&addresses.operators).enumerate() {
+            println!(
+                "  operator {}  {}  page and JSON-RPC http://{}  gRPC {}",
+                at + 1,
+                signer.address(),
+                listen.rpc,
+                listen.grpc
+            );
+        }
+        for (at, rpc) in addresses.executors.iter().enumerate() {
+            println!(
+                "  executor {}  wallets connect to http://{rpc}  (chain id {})",
+                at + 1,
+                crate::genesis::DEVNET_CHAIN_ID
+            );
+        }
+        println!(
+            "\nTen accounts of the mnemonic 'test test test test test test test test test test test junk' hold 10,000 ether each:"
+        );
+        for account in squad_executor::dev_accounts().iter().take(3) {
+            println!("  {}  key {}", account.address(), account.secret());
+        }
+        println!(
+            "  … and seven more. Everybody knows these keys: never use them elsewhere.\n\nCtrl-C stops it; a second start continues.\n"
+        );
+    }
+
+    /// Counts and prints the blocks that were ordered since the last look.
+    pub(super) fn blocks(&mut self, seen: &Seen) -> anyhow::Result<()> {
+        for found in &seen.headers {
+            let header = &found["header"];
+            let height = header["height"].as_u64().unwrap_or_default();
+            let transactions = header["tx_count"].as_u64().unwrap_or_default();
+            self.first_height.get_or_insert(height);
+            self.blocks += 1;
+            self.transactions += transactions;
+            if self.json {
+                line(&json!({
+                    "event": "block",
+                    "height": height,
+                    "hash": found["hash"],
+                    "epoch": header["epoch"],
+                    "timestamp": header["timestamp"],
+                    "proposer": header["proposer"],
+                    "round": found["certificate"]["round"],
+                    "signatures": found["certificate"]["signatures"].as_array().map(Vec::len),
+                    "transactions": transactions,
+                }));
+            }
+        }
+        self.disagreed |= seen.executors_agree() == Some(false);
+        Ok(())
+    }
+
+    pub(super) fn ended(&self, ended: &Ended, layout: &Layout) {
+        let Ended { name, status, log } = ended;
+        if self.json {
+            line(&json!({ "event": "ended", "process": name, "status": status.to_string(), "log": log }));
+        } else {
+            println!(
+                "{name} ended ({status}): see {}. To start it again: squad node --config {}/{name}/node.toml --insecure-plaintext-key",
+                log.display(),
+                layout.dir.display()
+            );
+        }
+    }
+
+    /// Draws the table.
+    pub(super) fn table(&mut self, seen: &Seen) {
+        if self.json || (!self.terminal && self.printed.is_some_and(|at| at.elapsed() < PLAIN_EVERY)) {
+            return;
+        }
+        self.printed = Some(Instant::now());
+        let text = self.rows(seen);
+        let mut out = String::new();
+        if self.terminal && self.drawn > 0 {
+            // Up over the last table, which is then drawn over.
+            let _ = write!(out, "\x1b[{}A\x1b[J", self.drawn);
+        }
+        out.push_str(&text);
+        self.drawn = text.lines().count();
+        let mut stdout = std::io::stdout();
+        let _ = stdout.write_all(out.as_bytes());
+        let _ = stdout.flush();
+    }
+
+    fn rows(&self, seen: &Seen) -> String {
+        let mut text = String::new();
+        let seconds = self.started.elapsed().as_secs_f64().max(0.001);
+        let _ = writeln!(
+            text,
+            "{:>8.0} s   {} blocks, {} transactions, {:.1} certificates/s",
+            seconds,
+            self.blocks,
+            self.transactions,
+            self.blocks as f64 / seconds
+        );
+        let _ = writeln!(
+            text,
+            "  {:<11}{:>9}{:>7}{:>7}{:>7}{:>13}{:>13}  state",
+            "", "height", "epoch", "round", "peers", "interval ms", "ordered ms"
+        );
+        for (at, status) in seen.operators.iter().enumerate() {
+            let name = format!("operator {}", at + 1);
+            match status {
+                Some(status) => {
+                    let interval = status.latencies.block_interval.p50;
+                    let ordered = status.latencies.ordered.p50;
+                    let _ = writeln!(
+                        text,
+                        "  {name:<11}{:>9}{:>7}{:>7}{:>7}{interval:>13.1}{ordered:>13.1}  {}",
+                        status.height.0,
+                        status.epoch.0,
+                        status.round.0,
+                        status.peers.len(),
+                        state(status)
+                    );
+                }
+                None => {
+                    let _ = writeln!(text, "  {name:<11}does not answer");
+                }
+            }
+        }
+        for (at, status) in seen.executors.iter().enumerate() {
+            let name = format!("executor {}", at + 1);
+            match status {
+                Some(status) => {
+                    let root = status["stateRoot"].as_str().unwrap_or("").chars().take(14).collect::<String>();
+                    let _ = writeln!(
+                        text,
+                        "  {name:<11}{:>9}  EVM block {}, state root {root}…",
+                        status["orderedHeight"], status["evmHeight"]
+                    );
+                }
+                None => {
+                    let _ = writeln!(text, "  {name:<11}does not answer");
+                }
+            }
+        }
+        if self.disagreed {
+            let _ = writeln!(text, "  THE EXECUTORS DISAGREE ON A STATE ROOT");
+        }
+        text
+    }
+
+    pub(super) fn summary(&self, seen: &Seen) -> anyhow::Result<()> {
+        let heights: Vec<Option<u64>> = seen.operators.iter().map(|s| s.as_ref().map(|s| s.height.0)).collect();
+        let seconds = self.started.elapsed().as_secs_f64();
+        if self.json {
+            line(&json!({
+                "event": "summary",
+                "seconds": seconds,
+                "blocks": self.blocks,
+                "transactions": self.transactions,
+                "first_height": self.first_height,
+                "heights": heights,
+                "executors": seen.executors,
+                "executors_agree": !self.disagreed,
+            }));
+        } else {
+            println!("\n{} blocks and {} transactions in {seconds:.0} s. Stopping.", self.blocks, self.transactions);
+        }
+        Ok(())
+    }
+}
+
+fn state(status: &NodeStatus) -> String {
+    match &status.readiness {
+        Readiness::Starting => "starting".to_owned(),
+        Readiness::CatchingUp { target } => format!("catching up to {target}"),
+        Readiness::Ready => "ready".to_owned(),
+        Readiness::Refusing { reason } => format!("refusing: {reason}"),
+    }
+}
+
+fn line(value: &Value) {
+    println!("{value}");
+    let _ = std::io::stdout().flush();
+}
