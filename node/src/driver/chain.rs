@@ -83,7 +83,8 @@ impl Chain {
 
     fn missing(&self, height: Height) -> Rejected {
         let (oldest, tip) = (self.oldest(), self.tip().unwrap_or_default());
-        let reason = format!("height {height} is not kept any more: heights {oldest} to {tip} are; ask another operator");
+        let reason =
+            format!("height {height} is not kept any more: heights {oldest} to {tip} are; ask another operator");
         Rejected::new(RejectCode::Pruned, reason)
     }
 
@@ -114,7 +115,11 @@ impl Chain {
     }
 
     /// A namespace's block, computed again from the store; none above the tip. Reads the disk.
-    pub(crate) fn block(&self, namespace: NamespaceId, height: Height) -> Result<Option<Arc<NamespaceBlock>>, Rejected> {
+    pub(crate) fn block(
+        &self,
+        namespace: NamespaceId,
+        height: Height,
+    ) -> Result<Option<Arc<NamespaceBlock>>, Rejected> {
         if let Some(block) = self.recent_block(namespace, height) {
             return Ok(Some(block));
         }

@@ -33,7 +33,8 @@ impl ClockWatch {
         now: Timestamp,
         at: Instant,
     ) -> Option<Skew> {
-        let skew = i64::try_from(now.0).unwrap_or(i64::MAX).saturating_sub(i64::try_from(stamped.0).unwrap_or(i64::MAX));
+        let skew =
+            i64::try_from(now.0).unwrap_or(i64::MAX).saturating_sub(i64::try_from(stamped.0).unwrap_or(i64::MAX));
         self.skews.retain(|_, (_, seen)| at.duration_since(*seen) < FRESH);
         if self.skews.len() < MAX_PROPOSERS || self.skews.contains_key(&proposer) {
             self.skews.insert(proposer, (skew, at));

@@ -272,7 +272,13 @@ impl Engine {
     fn ordered(&mut self, decision: Box<Decision>) {
         let header = decision.block.block.header();
         let (height, count) = (header.height, decision.execution.count());
-        tracing::debug!(height = height.0, round = header.origin_round.0, count, caught_up = decision.caught_up, "ordered");
+        tracing::debug!(
+            height = height.0,
+            round = header.origin_round.0,
+            count,
+            caught_up = decision.caught_up,
+            "ordered"
+        );
         self.lanes.ordered(&decision.execution.spans);
         self.lanes.expire(header.epoch);
         self.metrics.height.set(height.0 as i64);
@@ -284,8 +290,7 @@ impl Engine {
     fn prune(&self, height: squad_types::Height, epoch: squad_types::Epoch) {
         let store = self.courier.chain.records().0.clone();
         self.courier.runtime.spawn_blocking(move || {
-            let retention =
-                squad_storage::Retention { epoch: epoch.0, height: height.0, max_bytes: RETAINED_BYTES };
+            let retention = squad_storage::Retention { epoch: epoch.0, height: height.0, max_bytes: RETAINED_BYTES };
             match store.prune(retention) {
                 Ok(pruned) if pruned.segments > 0 => {
                     tracing::info!(segments = pruned.segments, freed = pruned.freed_bytes, "old segments removed");

@@ -2,8 +2,8 @@
 
 use crate::api::LaneStatus;
 use squad_sequencer::Status;
-use squad_types::{Committee, Evidence, HeaderHash, LaneId, Sequence, Timestamp, VerifiedBatch};
 use squad_sequencer::ledger::Span;
+use squad_types::{Committee, Evidence, HeaderHash, LaneId, Sequence, Timestamp, VerifiedBatch};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 

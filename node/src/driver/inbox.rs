@@ -54,12 +54,8 @@ impl Inbox {
     pub(crate) fn new() -> (Self, Receiver<Event>) {
         let (events, receiver) = channel();
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        let inbox = Self {
-            events,
-            control: semaphore(CONTROL),
-            bulk: semaphore(BULK),
-            submissions: semaphore(SUBMISSIONS),
-        };
+        let inbox =
+            Self { events, control: semaphore(CONTROL), bulk: semaphore(BULK), submissions: semaphore(SUBMISSIONS) };
         (inbox, receiver)
     }
 

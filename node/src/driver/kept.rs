@@ -5,8 +5,8 @@ use squad_sequencer::ledger::NamespaceExecution;
 use squad_types::merkle::Tree;
 use squad_types::transaction::ids;
 use squad_types::{
-    BatchCertificate, Batched, Confirmation, Evidenced, IdentifiedTransaction, MerkleProof, NamespaceId, NamespaceProof,
-    NetworkId, Ordered, Secured, TransactionRef, TxId, VerifiedBatch,
+    BatchCertificate, Batched, Confirmation, Evidenced, IdentifiedTransaction, MerkleProof, NamespaceId,
+    NamespaceProof, NetworkId, Ordered, Secured, TransactionRef, TxId, VerifiedBatch,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};

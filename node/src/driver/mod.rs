@@ -50,9 +50,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn multiaddrs(setting: &str, texts: &[String]) -> anyhow::Result<Vec<Multiaddr>> {
     let parse = |text: &String| {
-        text.parse::<Multiaddr>().with_context(|| {
-            format!("{setting}: '{text}' is no multiaddr: use one such as /ip4/127.0.0.1/tcp/7700")
-        })
+        text.parse::<Multiaddr>()
+            .with_context(|| format!("{setting}: '{text}' is no multiaddr: use one such as /ip4/127.0.0.1/tcp/7700"))
     };
     texts.iter().map(parse).collect()
 }

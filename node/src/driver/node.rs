@@ -92,8 +92,7 @@ fn open(plan: &Plan) -> anyhow::Result<Opened> {
     let signer: Arc<dyn Signer> = Arc::new(plan.signer.clone());
     let mut config = Config::new(plan.genesis.clone(), Some(signer), Arc::new(EcdsaVerifier), stakes);
     config.memory = memory;
-    let (sequencer, outputs) =
-        Sequencer::recover(config, crate::cli::now(), records, &Records(store.clone()))?;
+    let (sequencer, outputs) = Sequencer::recover(config, crate::cli::now(), records, &Records(store.clone()))?;
     check_clock(sequencer.ledger().tip_time())?;
     Ok(Opened { store, sequencer, outputs })
 }
@@ -203,10 +202,7 @@ impl Node {
             tip: published.tip.subscribe(),
             network_bytes: plan.metrics.network_bytes.clone(),
         };
-        let tasks = vec![
-            tokio::spawn(incoming.run(events)),
-            tokio::spawn(watch_disk(store, inbox.clone())),
-        ];
+        let tasks = vec![tokio::spawn(incoming.run(events)), tokio::spawn(watch_disk(store, inbox.clone()))];
         let backend = backend(plan, &inbox, results, chain, published, namespaces, committees, &net);
         Ok(Self { backend, net, inbox, ended: Some(ended), tasks })
     }

@@ -3,7 +3,7 @@
 use super::lock;
 use squad_net::{Destination, Origin, PeerId, Responder};
 use squad_sequencer::{Peer, RequestId};
-use squad_types::{Address, Committee, CommitCertificate, Domain, EcdsaVerifier, Height, ValidatorIndex};
+use squad_types::{Address, CommitCertificate, Committee, Domain, EcdsaVerifier, Height, ValidatorIndex};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

@@ -7,9 +7,7 @@ use super::waiters::{Found, Outgoing, Reply, Waiter, Waiters};
 use crate::api::{Latencies, NamespaceStatus, RejectCode, Rejected, TrafficStatus};
 use crate::metrics::NodeMetrics;
 use squad_sequencer::Decision;
-use squad_types::{
-    BatchCertificate, BatchId, Height, NamespaceSpec, NetworkId, Tier, Timestamp, TxId, VerifiedBatch,
-};
+use squad_types::{BatchCertificate, BatchId, Height, NamespaceSpec, NetworkId, Tier, Timestamp, TxId, VerifiedBatch};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -230,7 +228,9 @@ impl Results {
         let covered = |kept: &KeptBatch| {
             let header = kept.batch.header();
             block.decision.execution.spans.iter().any(|span| {
-                span.lane.epoch == header.epoch && span.to.sequence >= header.sequence && span.to.batch == kept.batch.id()
+                span.lane.epoch == header.epoch
+                    && span.to.sequence >= header.sequence
+                    && span.to.batch == kept.batch.id()
             })
         };
         // Own batches are ordered in their order: everything up to the newest one that is covered by name.

@@ -112,7 +112,8 @@ impl Records {
             let (before, after) = (&pair[0], &pair[1].1.header.statement);
             after.sequence == before.1.header.statement.sequence.next() && after.parent == before.0
         });
-        let whole = found.last().is_none_or(|last| last.1.header.statement.sequence != to.sequence || last.0 == to.batch);
+        let whole =
+            found.last().is_none_or(|last| last.1.header.statement.sequence != to.sequence || last.0 == to.batch);
         if linked && whole && found.first().is_some_and(|first| first.1.header.statement.sequence == from) {
             // One batch a place: if it is not on the way to `to`, whoever asked sees that.
             return found.into_iter().map(|(_, batch)| batch).collect();

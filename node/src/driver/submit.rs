@@ -29,7 +29,8 @@ pub(crate) fn prepare(ticket: Ticket, namespaces: &[NamespaceSpec], arrived: Ins
         _ => None,
     };
     // The chain id was checked with the signature.
-    let facts = |facts: crate::evm::EvmFacts| squad_mempool::EvmFacts { sender: facts.sender, chain_id, fee: facts.fee };
+    let facts =
+        |facts: crate::evm::EvmFacts| squad_mempool::EvmFacts { sender: facts.sender, chain_id, fee: facts.fee };
     let transaction = Transaction {
         namespace: submission.namespace,
         valid_until: submission.valid_until,
