@@ -70,6 +70,7 @@ pub struct Decision {
 /// **The driver's one rule**: what carries an [`After`] leaves only when those writes are durable; apart from that, outputs are
 /// performed in order. After any error of the write-ahead log nothing more may leave.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // each is moved once or twice and performed at once
 pub enum Output {
     /// Write this. The driver may group writes; it reports nothing back, since whatever waits for it says so.
     Persist {

@@ -10,6 +10,7 @@ use squad_types::{
 
 /// A write, to one of two streams.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // each is moved once or twice and written at once
 pub enum Write {
     /// To the write-ahead log.
     Log(LogRecord),
@@ -35,6 +36,7 @@ impl Write {
 
 /// A record of the write-ahead log.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // each is moved once or twice and written at once
 pub enum LogRecord {
     /// Everything before may be forgotten.
     Checkpoint(Box<Checkpoint>),

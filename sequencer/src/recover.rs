@@ -18,8 +18,7 @@ use crate::timers::Timers;
 use squad_consensus::{Consensus, LogEntry, TimeoutConfig};
 use squad_mempool::{Mempool, MempoolConfig};
 use squad_types::{
-    Ack, AckMessage, Address, Batch, Domain, Epoch, Evidence, Height, OrderedBlock, Round, Sequence, Timestamp,
-    VerifiedBatch,
+    Ack, AckMessage, Address, Batch, Domain, Evidence, Height, OrderedBlock, Round, Sequence, Timestamp, VerifiedBatch,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -246,7 +245,7 @@ impl Sequencer {
     fn settle_start(&mut self, outputs: &mut Outputs) {
         self.arm_fetch_timer();
         self.keep_pace(outputs);
-        if let Some(at) = self.timers.to_announce(self.now) {
+        if let Some(at) = self.timers.announce(self.now) {
             outputs.push(Output::WakeAt(at));
         }
     }

@@ -97,7 +97,7 @@ impl Sequencer {
             self.on_timer(timer, outputs);
         }
         self.settle(outputs);
-        if let Some(at) = self.timers.to_announce(self.now) {
+        if let Some(at) = self.timers.announce(self.now) {
             outputs.push(Output::WakeAt(at));
         }
     }

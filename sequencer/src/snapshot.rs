@@ -108,7 +108,7 @@ impl Sequencer {
         {
             Ok(ledger) => {
                 self.ledger = ledger;
-                self.mempool = self.empty_mempool();
+                self.move_lanes(outputs);
                 self.judgements.clear(self.ledger.height());
                 self.catchup.snapshot = Joining::No;
                 self.announce_committees(outputs);
@@ -122,6 +122,24 @@ impl Sequencer {
                 self.abandon_snapshot(peer, outputs);
             }
         }
+    }
+
+    /// Takes the lanes to where the ledger now stands. What this node signed in epochs still in force, and what waits in its
+    /// pool, stays: forgetting an own ack or lane head here would be to sign twice.
+    fn move_lanes(&mut self, outputs: &mut Outputs) {
+        let epoch = self.ledger.epoch_of_next();
+        let in_force = self
+            .ledger
+            .committees()
+            .filter(|committee| committee.epoch() <= epoch && committee.epoch().next() >= epoch);
+        let in_force: Vec<_> = in_force.cloned().collect();
+        for committee in in_force {
+            let rebatched = self.mempool.start_epoch(committee);
+            if !rebatched.is_empty() {
+                outputs.push(Output::Notice(crate::output::Notice::Rebatched { count: rebatched.len() }));
+            }
+        }
+        self.mempool.restore_ordered(self.ledger.state());
     }
 
     fn abandon_snapshot(&mut self, peer: Peer, outputs: &mut Outputs) {

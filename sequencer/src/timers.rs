@@ -67,7 +67,7 @@ impl Timers {
     }
 
     /// The earliest deadline, if the driver does not know it yet.
-    pub(crate) fn to_announce(&mut self, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn announce(&mut self, now: Timestamp) -> Option<Timestamp> {
         let earliest = self.at.values().min().copied()?;
         // One that the driver was told and that has not come yet needs no second word.
         if self.announced == Some(earliest) && earliest > now {
