@@ -215,8 +215,7 @@ impl Sequencer {
     fn load_batches(&mut self, ordered: &OrderedBlock, store: &dyn Store) {
         for entry in ordered.block.cut() {
             let from = self.ledger.state().tip(entry.lane).map_or(Sequence::ZERO, |tip| tip.sequence.next());
-            let batches = store.batches(entry.lane, from);
-            let covered = batches.into_iter().filter(|batch| batch.header.statement.sequence <= entry.tip.sequence);
+            let covered = store.batches_up_to(entry.lane, from, entry.tip.sequence);
             verified(covered).for_each(|batch| self.mempool.restore_batch(batch));
         }
     }

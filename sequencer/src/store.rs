@@ -10,6 +10,13 @@ pub trait Store {
 
     /// All batches of a lane from a sequence on, ascending by sequence; several at one sequence if its author forked.
     fn batches(&self, lane: LaneId, from: Sequence) -> Vec<Batch>;
+
+    /// The same, up to and with a sequence. A lane may hold much more than one block covers: stores look up only what is asked for.
+    fn batches_up_to(&self, lane: LaneId, from: Sequence, to: Sequence) -> Vec<Batch> {
+        let mut batches = self.batches(lane, from);
+        batches.retain(|batch| batch.header.statement.sequence <= to);
+        batches
+    }
 }
 
 /// The store as the ledger reads it.
@@ -27,7 +34,7 @@ impl Batches for Stored<'_> {
         if to.sequence < first {
             return Some(Vec::new());
         }
-        let stored = self.0.batches(lane, first);
+        let stored = self.0.batches_up_to(lane, first, to.sequence);
         let (mut chain, mut wanted, mut at) = (Vec::new(), to.batch, to.sequence);
         loop {
             let found = stored

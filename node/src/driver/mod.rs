@@ -68,6 +68,7 @@ fn plan(config: &NodeConfig) -> anyhow::Result<Plan> {
         announce: multiaddrs("p2p.announce", &config.p2p_announce)?,
         bootstrap: multiaddrs("p2p.bootstrap", &config.bootstrap)?,
         storage: squad_storage::Options::default(),
+        disk: Arc::new(squad_storage::RealDisk),
         wait: submit::longest_wait(&config.limits),
         metrics: NodeMetrics::new()?,
     })

@@ -17,7 +17,7 @@ use anyhow::Context as _;
 use squad_net::{Identity, Multiaddr, NetConfig, NetEvents, Network, NetworkHandle};
 use squad_sequencer::ledger::GenesisStakeTable;
 use squad_sequencer::{Config, Input, Memory, Output, Sequencer};
-use squad_storage::{Options, Origin, RealDisk, Store, StoreIdentity};
+use squad_storage::{Options, Origin, Store, StoreIdentity};
 use squad_types::limits::MAX_RESPONSE_BYTES;
 use squad_types::{Domain, EcdsaSigner, EcdsaVerifier, Genesis, Signer, Timestamp};
 use std::path::PathBuf;
@@ -47,6 +47,8 @@ pub(crate) struct Plan {
     pub(crate) announce: Vec<Multiaddr>,
     pub(crate) bootstrap: Vec<Multiaddr>,
     pub(crate) storage: Options,
+    /// Where the data directory lies; tests put faults here.
+    pub(crate) disk: Arc<dyn squad_storage::Disk>,
     /// How long a look-up waits for a tier.
     pub(crate) wait: Duration,
     pub(crate) metrics: NodeMetrics,
@@ -78,7 +80,7 @@ fn open(plan: &Plan) -> anyhow::Result<Opened> {
         }
     };
     let (store, mut recovered) =
-        Store::open(&plan.data_dir, identity, plan.storage.clone(), Arc::new(RealDisk), &mut progress)?;
+        Store::open(&plan.data_dir, identity, plan.storage.clone(), Arc::clone(&plan.disk), &mut progress)?;
     if let Some(torn) = &recovered.log_torn {
         tracing::warn!(file = %torn.path.display(), offset = torn.offset, "the log's torn tail was cut off");
     }
@@ -202,8 +204,11 @@ impl Node {
             tip: published.tip.subscribe(),
             network_bytes: plan.metrics.network_bytes.clone(),
         };
-        let tasks = vec![tokio::spawn(incoming.run(events)), tokio::spawn(watch_disk(store, inbox.clone()))];
         let backend = backend(plan, &inbox, results, chain, published, namespaces, committees, &net);
+        let tasks = vec![
+            tokio::spawn(incoming.run(events)),
+            tokio::spawn(keep_house(store, inbox.clone(), Arc::clone(&backend))),
+        ];
         Ok(Self { backend, net, inbox, ended: Some(ended), tasks })
     }
 
@@ -305,10 +310,13 @@ fn backend(
     })
 }
 
-async fn watch_disk(store: Store, inbox: Inbox) {
+/// Looks at the free space, and brings the metrics up to date that nothing else sets.
+async fn keep_house(store: Store, inbox: Inbox, backend: Arc<NodeBackend>) {
+    use crate::api::Backend as _;
     let (mut low, mut ticks) = (false, tokio::time::interval(DISK_CHECK));
     loop {
         ticks.tick().await;
+        backend.status().await;
         match store.low_on_space() {
             Ok(now) if now != low => {
                 low = now;

@@ -154,7 +154,11 @@ impl Recovery for Records {
     }
 
     fn batches(&self, lane: LaneId, from: Sequence) -> Vec<Batch> {
-        let all = self.range(lane, from, Sequence(u64::MAX), u64::MAX);
+        self.batches_up_to(lane, from, Sequence(u64::MAX - 1))
+    }
+
+    fn batches_up_to(&self, lane: LaneId, from: Sequence, to: Sequence) -> Vec<Batch> {
+        let all = self.range(lane, from, Sequence(to.0.saturating_add(1)), u64::MAX);
         all.into_iter().map(|(_, batch)| batch).collect()
     }
 }

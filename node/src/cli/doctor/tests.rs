@@ -37,7 +37,7 @@ impl Place {
             metrics_listen: Some(free()),
             ..Default::default()
         };
-        let node = NodeArgs { config: None, insecure_plaintext_key: true, settings };
+        let node = NodeArgs { config: None, insecure_plaintext_key: true, exit_with_stdin: false, settings };
         DoctorArgs { node: Box::new(node), compare: Vec::new() }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing sleeps here: whoever waits, waits for heights and answers. The timeouts only bound a failure.
 
+mod faults;
 mod network;
 
 use super::backend::NodeBackend;
@@ -48,6 +49,7 @@ fn plan(genesis: &Genesis, number: u8, dir: &Path, bootstrap: Vec<Multiaddr>) ->
         announce: Vec::new(),
         bootstrap,
         storage: Options { log_file_bytes: 1 << 20, segment_bytes: 4 << 20, free_space_mark: 0, ..Options::default() },
+        disk: Arc::new(squad_storage::RealDisk),
         wait: FAILURE,
         metrics: NodeMetrics::new().unwrap(),
     }
@@ -71,9 +73,13 @@ impl Cluster {
     }
 
     async fn start_node(&mut self, number: u8) {
+        self.start_node_on(number, Arc::new(squad_storage::RealDisk)).await;
+    }
+
+    async fn start_node_on(&mut self, number: u8, disk: Arc<dyn squad_storage::Disk>) {
         let running = self.nodes.iter().flatten();
         let bootstrap = running.flat_map(|node| node.net().listen_addresses()).collect();
-        let plan = plan(&self.genesis, number, self.dir.path(), bootstrap);
+        let plan = Plan { disk, ..plan(&self.genesis, number, self.dir.path(), bootstrap) };
         self.nodes[usize::from(number)] = Some(Node::start(plan).await.unwrap());
     }
 
