@@ -2,7 +2,7 @@
 //!
 //! Real: every line of `sequencer`, `mempool` and `consensus`, the messages and what they commit to, recovery from records.
 //! Simulated: the clock, links, disks, and signatures (a keyed hash that whoever knows an address could forge).
-//! A run is a function of its [`ClusterConfig`](cluster::ClusterConfig) and of what the caller does to it.
+//! A run is a function of its [`ClusterConfig`] and of what the caller does to it.
 
 pub mod byzantine;
 pub mod cluster;

@@ -1,10 +1,10 @@
 //! Runs one node: the sequencer, its disk, its peers and its interfaces.
 //!
-//! One thread ([`engine`]) owns the sequencer. Inputs reach it through the [`inbox`]: peers' messages, checked by a few
-//! [`workers`] ([`incoming`]), clients' transactions ([`submit`]), and what became durable ([`disk`]). It performs the
-//! effects in order; what waits for a write is [`held`] until that is durable, then leaves by the [`courier`]. What
-//! became of transactions goes to another thread ([`results`]), which answers those who wait. The interfaces see all of
-//! it through the [`backend`], and older blocks through the [`chain`].
+//! One thread (`engine`) owns the sequencer. Inputs reach it through the `inbox`: peers' messages, checked by a few
+//! `workers` (`incoming`), clients' transactions (`submit`), and what became durable (`disk`). It performs the
+//! effects in order; what waits for a write is `held` until that is durable, then leaves by the `courier`. What
+//! became of transactions goes to another thread (`results`), which answers those who wait. The interfaces see all of
+//! it through the `backend`, and older blocks through the `chain`.
 
 mod backend;
 mod chain;
