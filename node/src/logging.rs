@@ -3,12 +3,17 @@
 use crate::config::{LogConfig, LogFormat};
 use tracing_subscriber::EnvFilter;
 
+/// Libraries that tell of every message at the level that a node uses for what an operator should know. A filter that
+/// names them still decides.
+const QUIET: &str = "arc_malachitebft_core_consensus=warn,libp2p_swarm=warn";
+
 /// Starts logging for the whole process.
 ///
 /// # Errors
 /// A filter that does not parse, or logging that runs already.
 pub fn start(config: &LogConfig) -> Result<(), LoggingError> {
-    let filter = EnvFilter::try_new(&config.filter)
+    let directives = format!("{QUIET},{}", config.filter);
+    let filter = EnvFilter::try_new(directives)
         .map_err(|error| LoggingError::Filter { filter: config.filter.clone(), what: error.to_string() })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let outcome = match config.format {

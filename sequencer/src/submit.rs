@@ -16,6 +16,8 @@ impl Sequencer {
         let id = submission.transaction.id;
         let result = match self.closed_to_clients() {
             Some(rejection) => Err(rejection),
+            // It would be skipped when its batch is ordered, and its caller would wait in vain.
+            None if self.ledger.remembers(&id) => Err(Rejection::Duplicate),
             None => self.mempool.submit(self.now, submission.source, submission.transaction, submission.evm),
         };
         if let Err(rejection) = result {

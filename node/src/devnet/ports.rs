@@ -1,11 +1,16 @@
 //! Where the processes listen: on loopback, on free ports unless a first one is given.
 
 use crate::cli::DevnetArgs;
-use anyhow::Context;
+use anyhow::{Context, bail};
+use rand::Rng as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 /// Ports that an operator takes: peers, JSON-RPC, gRPC, metrics.
 const PER_OPERATOR: u16 = 4;
+
+/// Where free ports are looked for: below those that systems take for outgoing connections, of which one would
+/// otherwise take a process's port while that process is being restarted.
+const FREE_PORTS: std::ops::Range<u16> = 10_000..32_000;
 
 /// An operator's addresses.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +34,7 @@ pub(super) fn choose(args: &DevnetArgs) -> anyhow::Result<Addresses> {
     // All are held at once, so that none is picked twice, and let go together just before the processes start.
     let held: Vec<TcpListener> = match args.base_port {
         Some(base) => (0..needed).map(|offset| bind(base.checked_add(offset))).collect::<Result<_, _>>()?,
-        None => (0..needed).map(|_| bind(Some(0))).collect::<Result<_, _>>()?,
+        None => free(needed)?,
     };
     let ports = held.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     let (operators, executors) = ports.split_at(usize::from(args.operators * PER_OPERATOR));
@@ -45,4 +50,15 @@ fn bind(port: Option<u16>) -> anyhow::Result<TcpListener> {
     let port = port.context("the ports from --base-port on go beyond 65535: choose a lower one")?;
     TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .with_context(|| format!("port {port} is in use: choose another --base-port, or leave it out"))
+}
+
+/// That many free ports, from a random one on, so that networks that start together do not meet.
+fn free(needed: u16) -> anyhow::Result<Vec<TcpListener>> {
+    let first = rand::rng().random_range(FREE_PORTS);
+    let all = (first..FREE_PORTS.end).chain(FREE_PORTS.start..first);
+    let held: Vec<_> = all.filter_map(|port| bind(Some(port)).ok()).take(usize::from(needed)).collect();
+    if held.len() < usize::from(needed) {
+        bail!("only {} of the ports {FREE_PORTS:?} are free, and {needed} are needed: give --base-port", held.len());
+    }
+    Ok(held)
 }

@@ -103,23 +103,21 @@ impl Show {
     /// Counts and prints the blocks that were ordered since the last look.
     pub(super) fn blocks(&mut self, seen: &Seen) -> anyhow::Result<()> {
         for found in &seen.headers {
-            let header = &found["header"];
-            let height = header["height"].as_u64().unwrap_or_default();
-            let transactions = header["tx_count"].as_u64().unwrap_or_default();
-            self.first_height.get_or_insert(height);
+            let header = &found.header;
+            self.first_height.get_or_insert(header.height.0);
             self.blocks += 1;
-            self.transactions += transactions;
+            self.transactions += u64::from(header.tx_count);
             if self.json {
                 line(&json!({
                     "event": "block",
-                    "height": height,
-                    "hash": found["hash"],
-                    "epoch": header["epoch"],
-                    "timestamp": header["timestamp"],
-                    "proposer": header["proposer"],
-                    "round": found["certificate"]["round"],
-                    "signatures": found["certificate"]["signatures"].as_array().map(Vec::len),
-                    "transactions": transactions,
+                    "height": header.height,
+                    "hash": header.hash(),
+                    "epoch": header.epoch,
+                    "timestamp": header.timestamp,
+                    "proposer": header.proposer,
+                    "round": found.certificate.round,
+                    "signatures": found.certificate.signatures.len(),
+                    "transactions": header.tx_count,
                 }));
             }
         }

@@ -2,7 +2,7 @@
 
 use super::layout::Layout;
 use super::ports::Addresses;
-use crate::api::NodeStatus;
+use crate::api::{CertifiedHeader, NodeStatus};
 use anyhow::Context;
 use jsonrpsee::core::client::ClientT;
 use jsonrpsee::core::params::ArrayParams;
@@ -22,7 +22,7 @@ pub(super) struct Seen {
     /// Every executor's state; none if it does not answer.
     pub(super) executors: Vec<Option<Value>>,
     /// Headers ordered since the last look.
-    pub(super) headers: Vec<Value>,
+    pub(super) headers: Vec<CertifiedHeader>,
 }
 
 impl Seen {
@@ -97,7 +97,7 @@ impl Watch {
         Seen { operators, executors, headers }
     }
 
-    async fn headers_up_to(&mut self, height: u64, operator: usize) -> Vec<Value> {
+    async fn headers_up_to(&mut self, height: u64, operator: usize) -> Vec<CertifiedHeader> {
         let after = self.height.unwrap_or(height.saturating_sub(1));
         let mut headers = Vec::new();
         for next in (after + 1..=height).take(MAX_HEADERS as usize) {
@@ -105,7 +105,8 @@ impl Watch {
             if params.insert(next).is_err() {
                 break;
             }
-            let Ok(header) = self.operators[operator].request::<Value, _>("squad_getHeader", params).await else {
+            let Ok(header) = self.operators[operator].request::<CertifiedHeader, _>("squad_getHeader", params).await
+            else {
                 break;
             };
             headers.push(header);

@@ -45,7 +45,7 @@ pub use window::WindowBase;
 use squad_types::hash::blake3;
 use squad_types::{
     ChainState, Committee, Digest, Domain, Encode, Epoch, Genesis, GenesisError, Header, HeaderHash, Height,
-    NamespaceSpec, OrderedBlock, Params, Timestamp, ValidatorIndex,
+    NamespaceSpec, OrderedBlock, Params, Timestamp, TxId, ValidatorIndex,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -218,6 +218,11 @@ impl Ledger {
     /// genesis; one that started from a snapshot follows blocks for a window of chain time first.
     pub fn window_is_complete(&self) -> bool {
         self.window.is_complete(self.state.chain_time)
+    }
+
+    /// Whether the transaction was ordered within the window.
+    pub fn remembers(&self, id: &TxId) -> bool {
+        self.window.contains(id)
     }
 
     /// Where the window begins: what [`Ledger::rebuild_window`] needs beside stored blocks.

@@ -1,0 +1,13 @@
+//! Networks of real processes on loopback: what a user sees, and what becomes of it when processes are killed.
+//!
+//! Every wait is for a condition and has a bound ([`wait::PATIENCE`]); nothing waits for time to pass.
+
+mod confirmations;
+mod devnet;
+mod kills;
+mod life;
+mod process;
+mod refusals;
+mod rpc;
+mod startup;
+mod wait;
