@@ -66,7 +66,7 @@ impl Identity {
         file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(file_error)
     }
 
-    /// The peer id that a [`crate::Binding`] names.
+    /// The peer id that a `PeerBinding` names.
     pub fn peer_id(&self) -> PeerId {
         self.0.public().to_peer_id()
     }

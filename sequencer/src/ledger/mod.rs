@@ -1,9 +1,9 @@
 //! The ledger: the decided chain, and what may come next on it. Plain functions of plain values, no messages.
 //!
-//! A cut's batches are read in their canonical [`interleave`], each transaction once ([`window`], [`validity`]), ordered by
-//! its namespace's [`policy`] and committed to by the header ([`execution`]). [`build`] makes a block, [`judge`] tells
-//! whether it may be decided, [`apply`] makes it the tip; [`state`], [`committees`] and [`turns`] say how epochs and
-//! proposers change with it. [`confirm`] and [`recompute`] serve what was ordered.
+//! A cut's batches are read in their canonical `interleave`, each transaction once (`window`, `validity`), ordered by
+//! its namespace's `policy` and committed to by the header (`execution`). `build` makes a block, `judge` tells
+//! whether it may be decided, `apply` makes it the tip; `state`, `committees` and `turns` say how epochs and
+//! proposers change with it. `confirm` and `recompute` serve what was ordered.
 
 mod apply;
 mod build;
