@@ -7,9 +7,9 @@ use super::status::StatusArgs;
 use super::submit::SubmitArgs;
 use super::verify::VerifyArgs;
 use super::watch::WatchArgs;
+use crate::bench::BenchArgs;
 use crate::config::{ConfigError, NodeConfig, Overrides, load};
 use clap::{Args, Parser, Subcommand};
-use squad_types::Tier;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -51,7 +51,7 @@ pub enum Command {
     /// Look for what keeps a node from running well
     Doctor(DoctorArgs),
     /// Offer load to operators and report what becomes of it
-    Bench(BenchArgs),
+    Bench(Box<BenchArgs>),
     /// Run the reference EVM executor of one namespace
     Executor(ExecutorArgs),
 }
@@ -106,32 +106,6 @@ pub struct DevnetArgs {
     #[arg(long, value_name = "SECONDS")]
     pub exit_after: Option<u64>,
     /// Set by the program's own `--json`: one JSON object a line.
-    #[arg(skip)]
-    pub json: bool,
-}
-
-/// `squad bench`
-#[derive(Clone, Debug, Args)]
-pub struct BenchArgs {
-    /// Operators to offer load to: URLs of their gRPC, with commas between
-    #[arg(long, value_delimiter = ',', required = true, value_name = "URLS")]
-    pub targets: Vec<String>,
-    /// The namespace to write to
-    #[arg(long, value_name = "NAME")]
-    pub namespace: String,
-    /// Transactions a second, offered whether or not they are answered
-    #[arg(long, default_value_t = 1_000)]
-    pub rate: u64,
-    /// Bytes of a transaction; EVM transfers have their own size
-    #[arg(long, default_value_t = 512)]
-    pub size: u32,
-    /// Seconds
-    #[arg(long, default_value_t = 10)]
-    pub duration: u64,
-    /// The tier to measure up to
-    #[arg(long, default_value_t = Tier::Ordered)]
-    pub tier: Tier,
-    /// Set by the program's own `--json`.
     #[arg(skip)]
     pub json: bool,
 }

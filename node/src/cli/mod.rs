@@ -11,7 +11,7 @@ mod submit;
 mod verify;
 mod watch;
 
-pub use args::{BenchArgs, Cli, Command, DevnetArgs, ExecutorArgs, NodeArgs};
+pub use args::{Cli, Command, DevnetArgs, ExecutorArgs, NodeArgs};
 pub use genesis::read_genesis;
 pub use output::Output;
 
@@ -79,7 +79,7 @@ async fn asynchronous(command: Command, output: Output) -> anyhow::Result<ExitCo
         }
         Command::Bench(mut args) => {
             args.json |= output.json;
-            crate::bench::run(args).await?;
+            crate::bench::run(*args).await?;
         }
         Command::Submit(args) => submit::run(args, output).await?,
         Command::Watch(args) => watch::run(args, output).await?,

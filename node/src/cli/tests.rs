@@ -26,10 +26,10 @@ fn devnet_has_its_defaults_and_takes_every_flag() {
 #[test]
 fn bench_takes_targets_with_commas_and_a_tier() {
     let line =
-        "squad bench --targets http://a:1,http://b:2 --namespace bytes --rate 5 --size 6 --duration 7 --tier secured";
+        "squad bench --targets http://a:1,http://b:2 --namespace bytes --rate 5 --size 600 --duration 7 --tier secured";
     let Command::Bench(args) = parse(line).unwrap().command else { panic!("bench") };
     assert_eq!(args.targets.len(), 2);
-    assert_eq!((args.rate, args.size, args.duration, args.tier), (5, 6, 7, Tier::Secured));
+    assert_eq!((args.rate, args.size, args.duration, args.tier), (5, 600, 7, Tier::Secured));
     assert!(parse("squad bench --namespace x").is_err());
     let wrong = parse("squad bench --targets a --namespace x --tier confirmed").unwrap_err().to_string();
     assert!(wrong.contains("batched, secured or ordered"), "{wrong}");
