@@ -105,6 +105,8 @@ impl Sequencer {
         let mut sequencer = Self::assemble(config, now, ledger, &logged);
         let mut outputs = Vec::new();
         let behind = sequencer.replay_decided(&logged, store, &mut outputs);
+        // What a replay would write is on disk and is not written again: to wait for it would be to wait forever.
+        sequencer.writes = Writes::default();
         sequencer.restore_lanes(&logged, store);
         sequencer.announce_committees(&mut outputs);
         let unreplayed = logged.decided.last().map_or(Height::ZERO, |block| block.block.header().height);
