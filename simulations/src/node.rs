@@ -2,7 +2,7 @@
 
 use crate::disk::{Disk, Stream};
 use crate::queue::Instant;
-use squad_sequencer::{After, Config, Input, Memory, Notice, Output, Sequencer};
+use squad_sequencer::{After, Config, Input, Memory, Notice, Output, PersistId, Sequencer};
 use squad_types::{Committee, Timestamp};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -40,6 +40,8 @@ pub struct Node {
     pub committees: Vec<Arc<Committee>>,
     waiting: VecDeque<(After, Output)>,
     syncing: [bool; 2],
+    /// The last write of each stream that it was given in this life.
+    written: [PersistId; 2],
 }
 
 impl Node {
@@ -57,6 +59,7 @@ impl Node {
             committees: Vec::new(),
             waiting: VecDeque::new(),
             syncing: [false; 2],
+            written: [PersistId::default(); 2],
         }
     }
 
@@ -79,6 +82,7 @@ impl Node {
         self.performed = 0;
         self.waiting.clear();
         self.syncing = [false; 2];
+        self.written = [PersistId::default(); 2];
         self.config.memory = memory;
         let recovered = Sequencer::recover(self.config.clone(), self.clock(now), self.disk.records(), &self.disk);
         let (sequencer, outputs) =
@@ -107,6 +111,7 @@ impl Node {
             match output {
                 Output::Persist { id, write } => {
                     let stream = self.disk.append(id, write);
+                    self.written[stream as usize] = id;
                     if !std::mem::replace(&mut self.syncing[stream as usize], true) {
                         effects.push(Effect::Sync(stream));
                     }
@@ -116,6 +121,12 @@ impl Node {
                 Output::Committees(committees) => self.committees = committees,
                 other => {
                     let after = after_of(&other);
+                    let awaited = [after.log, after.bulk].map(Option::unwrap_or_default);
+                    assert!(
+                        awaited.iter().zip(&self.written).all(|(awaited, written)| awaited <= written),
+                        "an effect waits for a write that was never asked for ({after:?}, written {:?}): {other:?}",
+                        self.written
+                    );
                     if self.is_durable(after) {
                         effects.push(Effect::Leave(Box::new(other)));
                     } else {
