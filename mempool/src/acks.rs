@@ -124,8 +124,8 @@ impl Acks {
         self.own().map(|own| AckMessage { ack: own.ack.signed().clone(), entries: full(&own.tips) })
     }
 
-    /// Puts back an own ack from the log, if it fits the committee and `held` says that what it covers is here. Its counter
-    /// is used up in any case.
+    /// Reads an own ack back from the log; none if it does not fit the committee. It is the own newest again if `held` says
+    /// that what it covers is here. Its counter is used up in any case.
     pub(crate) fn restore(
         &mut self,
         message: &AckMessage,
@@ -134,10 +134,10 @@ impl Acks {
         let me = self.me?;
         self.used = self.used.max(message.ack.statement.counter);
         let AckEntries::Full(entries) = &message.entries else { return None };
-        let tips = self.parse_full(entries).filter(|tips| held(tips))?;
+        let tips = self.parse_full(entries)?;
         let newer = self.own().is_none_or(|own| own.ack.statement.counter < message.ack.statement.counter);
         let leaves = vector_leaves(&tips);
-        if newer && merkle::root(&leaves) == message.ack.statement.root {
+        if newer && held(&tips) && merkle::root(&leaves) == message.ack.statement.root {
             let ack = Verified::from_own_log(message.ack.clone());
             self.vectors[me.position()] = Some(Arc::new(Vector { ack, tips: tips.clone(), leaves }));
         }

@@ -60,6 +60,8 @@ pub(crate) struct Lane {
     pub(crate) fork: Option<BatchPair>,
     /// The highest batch that this node acknowledged.
     pub(crate) acked: Option<Tip>,
+    /// The highest batch that the log says was acknowledged and that the store does not have: nothing beside it is acknowledged.
+    pub(crate) promised: Option<Tip>,
     /// The ordered tip went past the own ack and it is not known whether on its chain: nothing more is acknowledged here.
     unsettled: bool,
     /// A tip with a learned certificate: its chain is never dropped to make room.
@@ -84,6 +86,7 @@ impl Lane {
             evicted: Vec::new(),
             fork: None,
             acked: None,
+            promised: None,
             unsettled: false,
             pinned: None,
             reached: vec![None; members],

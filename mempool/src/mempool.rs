@@ -208,13 +208,19 @@ impl Mempool {
             tip.is_none_or(|tip| lanes.get(&id).is_some_and(|lane| lane.holds(tip)))
         };
         let Some(acks) = self.acks.get_mut(&epoch) else { return };
-        // An ack leaves only once what it covers is durable: one whose batches are gone was never seen by anybody.
+        // An ack leaves only once what it covers is durable: after a crash, one whose batches are gone was never seen by anybody,
+        // and is not said again. It still binds, should it be the batches that were lost, and not only the last writes.
         let Some(tips) = acks.restore(message, |tips| tips.iter().enumerate().all(held)) else { return };
-        let own = acks.me().zip(acks.own().cloned());
+        let (me, own) = (acks.me(), acks.me().zip(acks.own().cloned()));
         for (at, tip) in tips.into_iter().enumerate() {
             let id = LaneId { epoch, author: ValidatorIndex(at as u16) };
             if let (Some(lane), Some(tip)) = (self.lanes.get_mut(&id), tip) {
-                lane.restore_acked(tip);
+                // What of the own lane is gone never left; if it did, peers show its headers before anything is signed.
+                if lane.holds(tip) {
+                    lane.restore_acked(tip);
+                } else if Some(id.author) != me {
+                    lane.promised = lane.promised.max(Some(tip));
+                }
             }
             self.touch(id);
         }

@@ -17,6 +17,9 @@ impl Lane {
         if self.unsettled || above.is_some_and(|acked| self.find(acked).is_none()) {
             return self.acked;
         }
+        if self.promised.is_some_and(|promised| self.find(promised).is_none()) {
+            return above.or(self.ordered);
+        }
         let mut tip = above.or(self.ordered);
         let from = tip.map_or(Sequence::ZERO, |tip| tip.sequence.next());
         for (sequence, slot) in self.held.range(from..) {
@@ -57,6 +60,13 @@ impl Lane {
 
     /// Sees to it that acks go on only where the order and the own ack are on one chain.
     pub(super) fn settle(&mut self, tip: Tip) {
+        if let Some(promised) = self.promised.filter(|promised| promised.sequence <= tip.sequence) {
+            self.promised = None;
+            if self.ancestor(tip, promised.sequence) != Some(promised.batch) {
+                (self.acked, self.unsettled) = (Some(promised), true);
+                return;
+            }
+        }
         let Some(acked) = self.acked else {
             self.acked = Some(tip);
             return;

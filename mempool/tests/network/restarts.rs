@@ -81,19 +81,61 @@ fn two_stored_batches_at_one_place_close_the_lane_though_the_proof_was_not_durab
 }
 
 #[test]
-fn a_branch_that_comes_while_the_acknowledged_batch_is_lost_is_not_acknowledged() {
+fn an_ack_whose_batch_is_not_stored_is_not_said_again_and_allows_no_other_branch() {
     let network = Network::new(4, 1);
-    let mine = batch(3, 0, None, 1, 100);
+    let (first, mine) = {
+        let first = batch(3, 0, None, 1, 100);
+        (first.clone(), batch(3, 0, Some(first.tip()), 2, 100))
+    };
     let mut before = Mempool::new(config(0), committee(0, 4));
+    before.on_batch(first.clone());
+    let durable = before.make_ack(Timestamp(0), Epoch(0), &signer(0)).unwrap();
     before.on_batch(mine.clone());
-    let acked = before.make_ack(Timestamp(0), Epoch(0), &signer(0)).unwrap();
-    let mut node = restarted(0, &network.states[0]);
-    node.restore_ack(&acked);
-    let other = batch(3, 0, None, 2, 100);
+    let early = before.make_ack(Timestamp(0), Epoch(0), &signer(0)).unwrap();
+    let restored = || {
+        let mut node = restarted(0, &network.states[0]);
+        node.restore_batch(first.clone());
+        node.restore_ack(&durable);
+        node.restore_ack(&early);
+        node
+    };
+
+    // It holds the first batch only, and says no more than that, under a counter that it never used.
+    let mut node = restored();
+    assert_eq!(node.full_ack(Epoch(0)).map(|message| message.ack), Some(durable.ack.clone()));
+    let other = batch(3, 0, Some(first.tip()), 3, 100);
     node.on_batch(other.clone());
-    node.on_batch(batch(3, 0, Some(other.tip()), 3, 100));
-    assert_eq!(own_entry(&mut node, 0, 3), Some(mine.tip()), "what was said is said again, and nothing else");
-    assert!(matches!(node.on_batch(mine), BatchOutcome::Fork { .. }));
+    node.on_batch(batch(3, 0, Some(other.tip()), 4, 100));
+    assert_eq!(own_entry(&mut node, 0, 3), Some(first.tip()), "another branch than the promised one");
+    assert!(node.full_ack(Epoch(0)).unwrap().ack.statement.counter > early.ack.statement.counter);
+    assert!(matches!(node.on_batch(mine.clone()), BatchOutcome::Fork { .. }));
+
+    // When the batch comes again, acks go on above it.
+    let mut node = restored();
+    assert_eq!(own_entry(&mut node, 0, 3), Some(first.tip()));
+    node.on_batch(mine.clone());
+    let next = batch(3, 0, Some(mine.tip()), 5, 100);
+    node.on_batch(next.clone());
+    assert_eq!(own_entry(&mut node, 0, 3), Some(next.tip()));
+
+    // When the order takes another branch, there are no more acks in that lane.
+    let mut node = restored();
+    node.on_batch(other.clone());
+    let beside = batch(3, 0, Some(other.tip()), 6, 100);
+    node.on_batch(beside.clone());
+    let mut state = network.states[0].clone();
+    state.set_tip(CutEntry { lane: lane(3), tip: other.tip() });
+    node.on_ordered(&state, true, &[], &[]);
+    assert_ne!(own_entry(&mut node, 0, 3), Some(beside.tip()));
+
+    // When the order takes the promised one, they go on.
+    let mut node = restored();
+    node.on_batch(mine.clone());
+    node.on_batch(next.clone());
+    let mut state = network.states[0].clone();
+    state.set_tip(CutEntry { lane: lane(3), tip: mine.tip() });
+    node.on_ordered(&state, true, &[], &[]);
+    assert_eq!(own_entry(&mut node, 0, 3), Some(next.tip()));
 }
 
 #[test]
