@@ -8,7 +8,7 @@ use crate::judge::Judgements;
 use crate::ledger::{Judgement, Ledger};
 use crate::output::Output;
 use crate::pace::Pace;
-use crate::record::{Checkpoint, LogRecord, Restriction};
+use crate::record::{Checkpoint, LogRecord, Restriction, Write};
 use crate::seen::Seen;
 use crate::sequencer::{Outputs, Sequencer, Writes};
 use crate::snapshot::Snapshots;
@@ -103,10 +103,13 @@ impl Sequencer {
             None => Ledger::genesis(&config.genesis)?,
         };
         let mut sequencer = Self::assemble(config, now, ledger, &logged);
-        let mut outputs = Vec::new();
-        let behind = sequencer.replay_decided(&logged, store, &mut outputs);
+        let mut replayed = Vec::new();
+        let behind = sequencer.replay_decided(&logged, store, &mut replayed);
         // What a replay would write is on disk and is not written again: to wait for it would be to wait forever.
         sequencer.writes = Writes::default();
+        let mut outputs = Vec::new();
+        sequencer.store_again(&replayed, store, &mut outputs);
+        outputs.append(&mut replayed);
         sequencer.restore_lanes(&logged, store);
         sequencer.announce_committees(&mut outputs);
         let unreplayed = logged.decided.last().map_or(Height::ZERO, |block| block.block.header().height);
@@ -211,6 +214,18 @@ impl Sequencer {
             outputs.extend(replayed.into_iter().filter(wanted));
         }
         false
+    }
+
+    /// Writes decided blocks that only the log has: their own write was under way when the node went down, and the log forgets
+    /// them at its next checkpoint.
+    fn store_again(&mut self, replayed: &[Output], store: &dyn Store, outputs: &mut Outputs) {
+        for output in replayed {
+            if let Output::Ordered(decision) = output
+                && store.block(decision.block.block.header().height).is_none()
+            {
+                self.persist(Write::Block(decision.block.clone()), outputs);
+            }
+        }
     }
 
     /// Puts the batches that a block newly covers back into their lanes.

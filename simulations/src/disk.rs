@@ -21,6 +21,8 @@ pub struct Disk {
     log: Vec<(PersistId, LogRecord)>,
     bulk: Vec<(PersistId, Bulk)>,
     durable: [PersistId; 2],
+    /// Which bulk writes each checkpoint of the log stands on. Without them it counts as never written, as a driver sees to.
+    stands_on: BTreeMap<PersistId, PersistId>,
     blocks: BTreeMap<Height, OrderedBlock>,
     batches: BTreeMap<(LaneId, Sequence), Vec<VerifiedBatch>>,
     /// Syncs performed.
@@ -38,7 +40,10 @@ impl Disk {
     pub fn append(&mut self, id: PersistId, write: Write) -> Stream {
         match write {
             Write::Log(record) => self.log.push((id, record)),
-            Write::Checkpoint(checkpoint) => self.log.push((id, LogRecord::Checkpoint(checkpoint))),
+            Write::Checkpoint(checkpoint) => {
+                self.stands_on.insert(id, self.last(Stream::Bulk));
+                self.log.push((id, LogRecord::Checkpoint(checkpoint)));
+            }
             Write::Batch { lane, batch } => {
                 self.index(&Bulk::Batch(lane, batch.clone()));
                 self.bulk.push((id, Bulk::Batch(lane, batch)));
@@ -86,9 +91,12 @@ impl Disk {
         self.durable[stream as usize] = self.durable[stream as usize].max(id);
         if stream == Stream::Log {
             // A durable checkpoint makes everything before it needless.
-            let durable = self.durable(Stream::Log);
-            let newest =
-                self.log.iter().rposition(|(id, record)| *id <= durable && matches!(record, LogRecord::Checkpoint(_)));
+            let (durable, bulk) = (self.durable(Stream::Log), self.durable(Stream::Bulk));
+            let stands = |id: &PersistId| self.stands_on.get(id).is_none_or(|needed| *needed <= bulk);
+            let newest = self
+                .log
+                .iter()
+                .rposition(|(id, record)| *id <= durable && matches!(record, LogRecord::Checkpoint(_)) && stands(id));
             if let Some(at) = newest {
                 self.log.drain(..at);
             }
@@ -105,6 +113,9 @@ impl Disk {
         self.log.truncate(kept);
         let kept = keep(self.bulk.iter().map(|(id, _)| *id).collect(), self.durable(Stream::Bulk), rng);
         self.bulk.truncate(kept);
+        let bulk = self.last(Stream::Bulk);
+        let stands = |id: &PersistId| self.stands_on.get(id).is_none_or(|needed| *needed <= bulk);
+        self.log.retain(|(id, record)| !matches!(record, LogRecord::Checkpoint(_)) || stands(id));
         self.renumber();
     }
 
@@ -116,6 +127,7 @@ impl Disk {
     /// What a restart finds: all that is on it counts as durable.
     fn renumber(&mut self) {
         self.durable = [PersistId::default(); 2];
+        self.stands_on.clear();
         self.log.iter_mut().for_each(|(id, _)| *id = PersistId::default());
         self.bulk.iter_mut().for_each(|(id, _)| *id = PersistId::default());
         self.blocks.clear();

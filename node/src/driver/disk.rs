@@ -62,20 +62,13 @@ pub(crate) struct Disk {
     marks: Arc<Marks>,
     log: Outlet,
     bulk: Outlet,
-    /// What recovery wrote before the sequencer's first write.
-    bulk_offset: u64,
     durable: Durable,
     fsync: prometheus::HistogramVec,
 }
 
 impl Disk {
-    /// Starts the committing threads. `repairs` are blocks that recovery found missing; they are written first.
-    pub(crate) fn start(
-        store: &Store,
-        inbox: &Inbox,
-        repairs: Vec<StoredBlock>,
-        fsync: prometheus::HistogramVec,
-    ) -> anyhow::Result<Self> {
+    /// Starts the committing threads.
+    pub(crate) fn start(store: &Store, inbox: &Inbox, fsync: prometheus::HistogramVec) -> anyhow::Result<Self> {
         let marks = Arc::new(Marks::default());
         let (to, events) = (Arc::clone(&marks), inbox.clone());
         let durable = move |stream, id: squad_storage::PersistId| {
@@ -93,21 +86,14 @@ impl Disk {
             events.event(Event::Failed(error.to_string()));
         };
         let committer = Committer::start(store, durable, failure).context("storage does not start")?;
-        let bulk_offset = repairs.len() as u64;
-        let mut disk = Self {
+        Ok(Self {
             committer,
             marks,
             log: Outlet::default(),
             bulk: Outlet::default(),
-            bulk_offset,
             durable: Durable::default(),
             fsync,
-        };
-        for (number, block) in (1..).zip(repairs) {
-            disk.bulk.pending.push_back(Pending { id: number, record: block_record(&block), bulk: None });
-        }
-        disk.flush()?;
-        Ok(disk)
+        })
     }
 
     /// Queues a write. `spans` are those of the block, if it is one. A batch's bytes on the wire come back.
@@ -143,7 +129,7 @@ impl Disk {
     }
 
     fn push_bulk(&mut self, id: PersistId, record: Record) {
-        self.bulk.pending.push_back(Pending { id: id.0 + self.bulk_offset, record, bulk: None });
+        self.bulk.pending.push_back(Pending { id: id.0, record, bulk: None });
     }
 
     /// Hands over what can be; an error means that the disk does not follow, or failed.
@@ -161,7 +147,7 @@ impl Disk {
             }
         }
         let log = PersistId(self.log.effective(log));
-        let bulk = PersistId(self.bulk.effective(bulk).saturating_sub(self.bulk_offset));
+        let bulk = PersistId(self.bulk.effective(bulk));
         let news = std::mem::replace(&mut self.durable, Durable { log, bulk }) != self.durable;
         news && !self.is_dead()
     }

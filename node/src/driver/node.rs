@@ -10,7 +10,7 @@ use super::inbox::{Event, Inbox};
 use super::incoming::Incoming;
 use super::peers::{Committees, Peers};
 use super::results::{Happened, MAX_EVENTS, Published, Results};
-use super::stored::{Records, StoredBlock, log_records};
+use super::stored::{Records, log_records};
 use super::workers::Workers;
 use crate::metrics::NodeMetrics;
 use anyhow::Context as _;
@@ -111,19 +111,6 @@ fn check_clock(tip: Timestamp) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Blocks that are decided by the log but are not in the store: their write was under way when the process ended.
-fn repairs(outputs: &[Output], records: &Records) -> Vec<StoredBlock> {
-    let missing = |output: &Output| match output {
-        Output::Ordered(decision) => {
-            let height = decision.block.block.header().height;
-            let there = records.stored_block(height).is_some();
-            (!there).then(|| StoredBlock::new(decision.block.clone(), &decision.execution.spans))
-        }
-        _ => None,
-    };
-    outputs.iter().filter_map(missing).collect()
-}
-
 async fn start_network(plan: &Plan, domain: Domain) -> anyhow::Result<(NetworkHandle, NetEvents)> {
     let identity = Identity::load_or_generate(&plan.data_dir.join("network-identity"))?;
     let mut config = NetConfig::new(identity, domain, Arc::new(EcdsaVerifier));
@@ -178,11 +165,7 @@ impl Node {
             domain,
             me: plan.signer.address(),
         };
-        let repairs = repairs(&outputs, &records);
-        if !repairs.is_empty() {
-            tracing::info!(blocks = repairs.len(), "writing decided blocks that were not durable yet");
-        }
-        let disk = Disk::start(&store, &inbox, repairs, plan.metrics.fsync.clone())?;
+        let disk = Disk::start(&store, &inbox, plan.metrics.fsync.clone())?;
         let (results, happened) = sync_channel(MAX_EVENTS);
         let thread = Results::new(
             domain.network(),

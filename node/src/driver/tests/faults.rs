@@ -27,7 +27,7 @@ fn store(disk: &FaultDisk) -> Store {
 fn driver_disk(disk: &FaultDisk) -> (Disk, Receiver<Event>) {
     let (inbox, events) = Inbox::new();
     let fsync = NodeMetrics::new().unwrap().fsync;
-    (Disk::start(&store(disk), &inbox, Vec::new(), fsync).unwrap(), events)
+    (Disk::start(&store(disk), &inbox, fsync).unwrap(), events)
 }
 
 fn record() -> Write {
