@@ -1,6 +1,6 @@
 //! Agreement: what the consensus room wants done.
 
-use crate::fetch::Want;
+use crate::fetch::{Haste, Want};
 use crate::output::{After, Notice, Output, Recipients};
 use crate::record::LogRecord;
 use crate::sequencer::{MAX_CASCADE, Outputs, Sequencer};
@@ -60,7 +60,7 @@ impl Sequencer {
             }
             Agreed::Judge { block, round, proposer, fresh } => self.judge(block, round, proposer, fresh, outputs),
             Agreed::MissingProposal { height, round, block } => {
-                self.want(Want::Proposal(ProposalRef { height, round, block }), None, outputs);
+                self.want(Want::Proposal(ProposalRef { height, round, block }), None, Haste::Soon, outputs);
             }
             Agreed::BuildValue { height, round } => self.pace.build = Some((height, round)),
             Agreed::Schedule { token, after } => {

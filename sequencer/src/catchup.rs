@@ -3,7 +3,7 @@
 //! Only a certificate that verifies says that a height is decided. A claim that cannot be checked yet (its committee lies
 //! in the future) is a reason to ask that peer for the blocks between, and nothing else.
 
-use crate::fetch::Want;
+use crate::fetch::{Haste, Want};
 use crate::input::Peer;
 use crate::ledger::Judgement;
 use crate::output::{Notice, Output, Recipients};
@@ -248,7 +248,7 @@ impl Sequencer {
                 true
             }
             Judgement::Missing(ranges) => {
-                ranges.into_iter().for_each(|range| self.want(Want::Batches(range), None, outputs));
+                ranges.into_iter().for_each(|range| self.want(Want::Batches(range), None, Haste::Now, outputs));
                 false
             }
             Judgement::Invalid(reason) if reason.is_about_body() => {

@@ -1,6 +1,6 @@
 //! Batches and acks of others, and the certificates they add up to.
 
-use crate::fetch::Want;
+use crate::fetch::{Haste, Want};
 use crate::input::Peer;
 use crate::output::{After, Output, Recipients};
 use crate::record::{LogRecord, Write};
@@ -22,7 +22,7 @@ impl Sequencer {
         match self.mempool.on_batch(batch) {
             BatchOutcome::Stored(batches) => self.store_batches(batches, outputs),
             BatchOutcome::Known => {}
-            BatchOutcome::Missing(range) => self.want(Want::Batches(range), from, outputs),
+            BatchOutcome::Missing(range) => self.want(Want::Batches(range), from, Haste::Later, outputs),
             BatchOutcome::Fork { pair, stored } => {
                 self.store_batches(stored, outputs);
                 self.on_fork(*pair, outputs);
@@ -38,9 +38,9 @@ impl Sequencer {
 
     fn store_batches(&mut self, batches: Vec<VerifiedBatch>, outputs: &mut Outputs) {
         for batch in batches {
-            self.fetches.arrived_batch(batch.id());
             let header = batch.header();
             let Some(lane) = self.mempool.lane_of(&header.operator, header.epoch) else { continue };
+            self.fetches.arrived_batch(lane, batch.tip());
             let id = self.persist(Write::Batch { lane, batch: batch.clone() }, outputs);
             self.writes.batches.insert(batch.id(), id);
         }
@@ -68,7 +68,7 @@ impl Sequencer {
             AckOutcome::Advanced { unknown, evidence } => {
                 for (lane, tip) in unknown {
                     if let Some(range) = self.mempool.missing(lane, tip) {
-                        self.want(Want::Batches(range), Some(Peer::Operator(signer)), outputs);
+                        self.want(Want::Batches(range), Some(Peer::Operator(signer)), Haste::Later, outputs);
                     }
                 }
                 if let Some(evidence) = evidence {
@@ -76,7 +76,7 @@ impl Sequencer {
                 }
             }
             AckOutcome::NeedFull => {
-                self.want(Want::Ack { operator: signer, epoch }, Some(Peer::Operator(signer)), outputs)
+                self.want(Want::Ack { operator: signer, epoch }, Some(Peer::Operator(signer)), Haste::Now, outputs)
             }
             AckOutcome::Stale => {}
             AckOutcome::Refused(reason) => {
@@ -111,7 +111,7 @@ impl Sequencer {
 
     pub(crate) fn fetch_tip(&mut self, lane: LaneId, tip: Tip, from: Option<Peer>, outputs: &mut Outputs) {
         if let Some(range) = self.mempool.missing(lane, tip) {
-            self.want(Want::Batches(range), from, outputs);
+            self.want(Want::Batches(range), from, Haste::Soon, outputs);
         }
     }
 

@@ -1,10 +1,14 @@
 //! Questions to peers: each thing is asked of one peer at a time, of the next one when that fails.
+//!
+//! A batch that is named before it is here is on its way, as a rule: its author sends it to everybody, and small statements
+//! overtake it. Asking at once would fetch most of a loaded lane twice and load it further. So a batch is waited for, as long
+//! as its lane goes on and within a bound; and what nothing waits for is asked for once a lane at a time.
 
 use crate::input::{AskId, Peer, VerifiedResponse};
 use crate::output::Output;
 use crate::sequencer::{Outputs, Sequencer};
 use crate::timers::Timer;
-use squad_types::{Address, BatchId, BatchRange, Epoch, Height, LaneId, ProposalRef, Request, Timestamp, Tip};
+use squad_types::{Address, BatchRange, Epoch, Height, LaneId, ProposalRef, Request, Sequence, Timestamp, Tip};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a peer has for its answer before another one is asked.
@@ -15,6 +19,37 @@ const RETRY_MS: u64 = 250;
 
 /// Things wanted at once. Flow control keeps lanes short, so a committee of a hundred stays below it; more wait for their turn.
 const MAX_WANTS: usize = 4_096;
+
+/// How soon something is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Haste {
+    /// Nobody sends it unasked.
+    Now,
+    /// A vote waits for it.
+    Soon,
+    /// It was named, and is not needed yet.
+    Later,
+}
+
+impl Haste {
+    /// How long a lane may stand still before its missing batches are asked for, in milliseconds.
+    fn pause_ms(self) -> u64 {
+        match self {
+            Self::Now => 0,
+            Self::Soon => 25,
+            Self::Later => 100,
+        }
+    }
+
+    /// How long they are waited for while it goes on, in milliseconds.
+    fn patience_ms(self) -> u64 {
+        match self {
+            Self::Now => 0,
+            Self::Soon => 200,
+            Self::Later => 1_000,
+        }
+    }
+}
 
 /// Something this node misses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +93,11 @@ struct Wanted {
     want: Want,
     tried: BTreeSet<Peer>,
     asked: Option<AskId>,
+    hint: Option<Peer>,
+    haste: Haste,
     not_before: Timestamp,
+    /// Asked for from then on, whether or not its lane goes on.
+    patience: Timestamp,
 }
 
 #[derive(Debug)]
@@ -85,8 +124,13 @@ impl Fetches {
         }
     }
 
-    pub(crate) fn arrived_batch(&mut self, id: BatchId) {
-        self.wanted.retain(|key, _| !matches!(key, WantKey::Batches(_, tip) if tip.batch == id));
+    pub(crate) fn arrived_batch(&mut self, lane: LaneId, tip: Tip) {
+        self.wanted.remove(&WantKey::Batches(lane, tip));
+    }
+
+    /// Whether a peer is being asked for batches of a lane.
+    fn asks_for(&self, lane: LaneId) -> bool {
+        self.asked.values().any(|asked| matches!(asked.want, Some(WantKey::Batches(at, _)) if at == lane))
     }
 
     /// Forgets what the ordered tips have passed.
@@ -107,21 +151,46 @@ impl Fetches {
 
 impl Sequencer {
     /// Gets something from a peer, `hint` first.
-    pub(crate) fn want(&mut self, want: Want, hint: Option<Peer>, outputs: &mut Outputs) {
+    pub(crate) fn want(&mut self, want: Want, hint: Option<Peer>, haste: Haste, outputs: &mut Outputs) {
         let key = want.key();
-        if self.fetches.wanted.contains_key(&key) || self.fetches.wanted.len() >= MAX_WANTS {
-            return;
+        let not_before = self.now.plus(haste.pause_ms());
+        if let Some(known) = self.fetches.wanted.get_mut(&key) {
+            if known.asked.is_none() && haste < known.haste {
+                known.haste = haste;
+                known.not_before = known.not_before.min(not_before);
+                known.patience = known.patience.min(self.now.plus(haste.patience_ms()));
+            }
+        } else if self.fetches.wanted.len() < MAX_WANTS {
+            let patience = self.now.plus(haste.patience_ms());
+            let wanted = Wanted { want, tried: BTreeSet::new(), asked: None, hint, haste, not_before, patience };
+            self.fetches.wanted.insert(key, wanted);
         }
-        if let Want::Batches(range) = &want {
-            outputs.push(Output::Notice(crate::output::Notice::Fetching {
-                lane: range.lane,
-                from: range.from,
-                to: range.to,
-            }));
+        if haste == Haste::Now {
+            self.pursue_unless_asked(key, outputs);
         }
-        let wanted = Wanted { want, tried: BTreeSet::new(), asked: None, not_before: Timestamp::ZERO };
-        self.fetches.wanted.insert(key, wanted);
+    }
+
+    fn pursue_unless_asked(&mut self, key: WantKey, outputs: &mut Outputs) {
+        let Some(wanted) = self.fetches.wanted.get(&key).filter(|wanted| wanted.asked.is_none()) else { return };
+        let hint = wanted.hint;
+        if let Want::Batches(BatchRange { lane, from, to }) = wanted.want {
+            outputs.push(Output::Notice(crate::output::Notice::Fetching { lane, from, to }));
+        }
         self.pursue(key, hint, outputs);
+    }
+
+    /// Whether to go on waiting for a batch: its lane went on meanwhile, or other batches of it are asked for already.
+    fn still_waits(&mut self, key: WantKey, missed_from: Option<Sequence>) -> bool {
+        let WantKey::Batches(lane, _) = key else { return false };
+        let busy = self.fetches.asks_for(lane);
+        let Some(wanted) = self.fetches.wanted.get_mut(&key) else { return false };
+        let Want::Batches(range) = &wanted.want else { return false };
+        let goes_on = missed_from.is_some_and(|from| from < range.from) && self.now < wanted.patience;
+        if wanted.haste == Haste::Now || !(goes_on || (busy && wanted.haste == Haste::Later)) {
+            return false;
+        }
+        wanted.not_before = self.now.plus(wanted.haste.pause_ms());
+        true
     }
 
     fn pursue(&mut self, key: WantKey, hint: Option<Peer>, outputs: &mut Outputs) {
@@ -174,18 +243,19 @@ impl Sequencer {
         for id in overdue {
             self.on_response(id, None, outputs);
         }
-        let idle: Vec<WantKey> = self
-            .fetches
-            .wanted
-            .iter()
-            .filter(|(_, wanted)| wanted.asked.is_none() && wanted.not_before <= self.now)
-            .map(|(key, _)| *key)
-            .collect();
-        for key in idle {
-            if self.still_missing(key) {
-                self.pursue(key, None, outputs);
-            } else {
+        let due =
+            self.fetches.wanted.iter().filter(|(_, wanted)| wanted.asked.is_none() && wanted.not_before <= self.now);
+        let missed = |wanted: &Wanted| match &wanted.want {
+            Want::Batches(range) => Some(range.from),
+            _ => None,
+        };
+        // Of a lane the highest first: what lies below comes with it.
+        let due: Vec<(WantKey, Option<Sequence>)> = due.rev().map(|(key, wanted)| (*key, missed(wanted))).collect();
+        for (key, missed_from) in due {
+            if !self.still_missing(key) {
                 self.fetches.wanted.remove(&key);
+            } else if !self.still_waits(key, missed_from) {
+                self.pursue_unless_asked(key, outputs);
             }
         }
     }

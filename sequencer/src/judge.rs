@@ -1,6 +1,6 @@
 //! Judging proposals: hard rules by the ledger, soft rules here, and what is missing is fetched.
 
-use crate::fetch::Want;
+use crate::fetch::{Haste, Want};
 use crate::input::Peer;
 use crate::ledger::{Batches, Execution, Judgement, Proposers};
 use crate::output::{Notice, Output};
@@ -108,7 +108,7 @@ impl Sequencer {
                 Judgement::Valid(execution) => self.judgements.keep_execution(hash, execution),
                 Judgement::Missing(ranges) => {
                     let hint = Some(Peer::Operator(open.proposer));
-                    ranges.into_iter().for_each(|range| self.want(Want::Batches(range), hint, outputs));
+                    ranges.into_iter().for_each(|range| self.want(Want::Batches(range), hint, Haste::Soon, outputs));
                     return;
                 }
                 Judgement::Invalid(reason) => {

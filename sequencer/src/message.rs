@@ -1,5 +1,6 @@
 //! Messages of peers, by kind; and peers that come.
 
+use crate::fetch::{Haste, Want};
 use crate::input::Peer;
 use crate::output::{Output, Recipients};
 use crate::sequencer::{Outputs, Sequencer};
@@ -62,7 +63,7 @@ impl Sequencer {
         let Vote { height, round, block: Some(block), .. } = vote.statement else { return };
         if self.agreeing == Some(height) && self.judgements.has_rival(height, round, block) {
             let other = ProposalRef { height, round, block };
-            self.want(crate::fetch::Want::Proposal(other), Some(Peer::Operator(vote.signer)), outputs);
+            self.want(Want::Proposal(other), Some(Peer::Operator(vote.signer)), Haste::Soon, outputs);
         }
     }
 
