@@ -1,4 +1,5 @@
-//! Files that wait to be used: allocated, zero-filled or recycled, so that writing into them changes no metadata.
+//! Files that wait to be used: allocated and, for the log, filled with zeros or recycled, so that its small writes change no
+//! metadata. Segments are only allocated: their writes are large, and to write every byte twice costs more than it saves.
 //!
 //! A recycled file keeps its old bytes. They are harmless: its next use has another tag, and no record of another tag
 //! is ever read.
@@ -117,9 +118,12 @@ fn create_file(disk: &dyn Disk, path: &Path, bytes: u64) -> Result<Arc<dyn DiskF
     Ok(file)
 }
 
-/// Makes a zero-filled file whose blocks are all written, so that later writes to it change no metadata.
-pub(crate) fn prepare(disk: &dyn Disk, path: &Path, bytes: u64) -> Result<(), StorageError> {
+/// Makes a file that reads as zeros. A `filled` one has all its blocks written, so that later writes to it change no metadata.
+pub(crate) fn prepare(disk: &dyn Disk, path: &Path, bytes: u64, filled: bool) -> Result<(), StorageError> {
     let file = create_file(disk, path, bytes)?;
+    if !filled {
+        return Ok(());
+    }
     fill(&*file, path, bytes).inspect_err(|_| {
         // Best effort: a leftover of the right size is as good as any spare file.
         let _ = disk.unlink(path);

@@ -177,7 +177,7 @@ impl Store {
     }
 
     /// Work that need not be done on the way of a write: brings the index up to date when enough has gathered and
-    /// prepares zero-filled files. A [`Committer`](crate::Committer) calls it from a thread of its own.
+    /// prepares files. A [`Committer`](crate::Committer) calls it from a thread of its own.
     pub fn maintain(&self) -> Result<(), StorageError> {
         self.shared.catalog.maintain_index(false);
         if self.is_stopped() {
@@ -194,7 +194,7 @@ impl Store {
             if self.free_bytes()? < mark.saturating_add(bytes) {
                 continue;
             }
-            prepare(&*volume.disk, &path, bytes)?;
+            prepare(&*volume.disk, &path, bytes, volume.stream == StreamKind::Log)?;
             volume.spares().add(path);
         }
         Ok(())
