@@ -142,12 +142,16 @@ impl Results {
     }
 
     fn on_taken(&mut self, taken: Vec<(TxId, Waiter)>) {
+        let mut admitted = vec![0; self.names.len()];
         for (id, waiter) in taken {
             if let Some(at) = waiter.namespace.and_then(|id| self.names.iter().position(|spec| spec.id == id)) {
-                self.numbers.namespaces[at].admitted_transactions += 1;
-                self.metrics.admitted.with_label_values(&[&self.names[at].name]).inc();
+                admitted[at] += 1;
             }
             self.waiters.add(id, waiter);
+        }
+        for (at, count) in admitted.into_iter().enumerate().filter(|(_, count)| *count > 0) {
+            self.numbers.namespaces[at].admitted_transactions += count;
+            self.metrics.admitted.with_label_values(&[&self.names[at].name]).inc_by(count);
         }
     }
 

@@ -53,20 +53,25 @@ impl Outgoing {
 
 /// All who wait. Bounded by the gates in front of the node, which bound open submissions and look-ups.
 #[derive(Default)]
-pub(crate) struct Waiters(HashMap<TxId, Vec<Waiter>>);
+pub(crate) struct Waiters {
+    waiting: HashMap<TxId, Vec<Waiter>>,
+    /// No deadline of those who wait lies before it.
+    earliest: Option<Instant>,
+}
 
 impl Waiters {
     pub(crate) fn add(&mut self, id: TxId, waiter: Waiter) {
-        self.0.entry(id).or_default().push(waiter);
+        self.earliest = Some(self.earliest.map_or(waiter.deadline, |earliest| earliest.min(waiter.deadline)));
+        self.waiting.entry(id).or_default().push(waiter);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.waiting.is_empty()
     }
 
     /// When the first submitter of a transaction that waits came.
     pub(crate) fn arrived(&self, id: &TxId) -> Option<Instant> {
-        self.0.get(id)?.iter().map(|waiter| waiter.arrived).min()
+        self.waiting.get(id)?.iter().map(|waiter| waiter.arrived).min()
     }
 
     /// Answers those who wait for `tier` or a lower one. `confirm` makes the proof where one is wanted;
@@ -77,7 +82,7 @@ impl Waiters {
         outgoing: &mut Outgoing,
         confirm: impl Fn() -> Option<Confirmation>,
     ) {
-        let Some(waiting) = self.0.get_mut(id) else { return };
+        let Some(waiting) = self.waiting.get_mut(id) else { return };
         for waiter in waiting.extract_if(.., |waiter| waiter.tier <= tier) {
             match waiter.reply {
                 Reply::Ticket { number, answers, with_confirmation } => {
@@ -89,20 +94,24 @@ impl Waiters {
             }
         }
         if waiting.is_empty() {
-            self.0.remove(id);
+            self.waiting.remove(id);
         }
     }
 
     /// Refuses all who wait for a transaction.
     pub(crate) fn refuse(&mut self, id: &TxId, refusal: &Rejected, outgoing: &mut Outgoing) {
-        for waiter in self.0.remove(id).unwrap_or_default() {
+        for waiter in self.waiting.remove(id).unwrap_or_default() {
             answer(waiter, refusal.clone(), outgoing);
         }
     }
 
-    /// Answers those whose time is over.
+    /// Answers those whose time is over. Nobody is looked at before the earliest deadline.
     pub(crate) fn time_out(&mut self, now: Instant, outgoing: &mut Outgoing) {
-        self.0.retain(|id, waiting| {
+        if self.earliest.is_none_or(|earliest| now < earliest) {
+            return;
+        }
+        let mut earliest: Option<Instant> = None;
+        self.waiting.retain(|id, waiting| {
             for waiter in waiting.extract_if(.., |waiter| waiter.deadline <= now) {
                 let after = now.duration_since(waiter.arrived).as_millis();
                 let reason = format!(
@@ -111,8 +120,10 @@ impl Waiters {
                 );
                 answer(waiter, Rejected::new(RejectCode::Timeout, reason), outgoing);
             }
+            earliest = waiting.iter().map(|waiter| waiter.deadline).chain(earliest).min();
             !waiting.is_empty()
         });
+        self.earliest = earliest;
     }
 }
 
