@@ -14,6 +14,8 @@ pub struct Status {
     pub round: Round,
     /// The epoch of the height under way.
     pub epoch: Epoch,
+    /// Who proposes in that round; none before the node knows.
+    pub proposer: Option<Address>,
     /// Whether this operator stands in that epoch's committee.
     pub member: bool,
     /// Whether it may sign.
@@ -42,6 +44,7 @@ impl Sequencer {
             height: self.ledger.height(),
             round: self.round,
             epoch,
+            proposer: self.proposer_of(self.round),
             member: self.is_member(epoch),
             signing: self.guard.may_sign(),
             catching_up_to: self.catchup.is_behind().then(|| self.catchup.target()),
@@ -52,6 +55,13 @@ impl Sequencer {
             mempool: self.mempool.stats(),
             accused: self.evidence.len(),
         }
+    }
+
+    /// Who proposes in a round of the height under way.
+    fn proposer_of(&self, round: Round) -> Option<Address> {
+        let index = self.schedule.as_ref()?.proposer(round);
+        let committee = self.ledger.committee(self.ledger.epoch_of_next())?;
+        committee.members().get(index.position()).map(|member| member.address)
     }
 
     /// The decided chain.

@@ -121,7 +121,7 @@ impl NodeBackend {
             oldest_height: self.chain.oldest(),
             round: status.round,
             epoch: status.epoch,
-            proposer: None,
+            proposer: status.proposer,
             chain_time: chain_time(&self.published),
             tip_hash: facts.tip_hash,
             tip_time: facts.tip_time,

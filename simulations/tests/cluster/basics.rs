@@ -1,6 +1,6 @@
 //! Nothing goes wrong.
 
-use squad_sequencer::Notice;
+use squad_sequencer::{Notice, Store as _};
 use squad_simulations::{Cluster, ClusterConfig, OPAQUE};
 use squad_types::{Height, NamespaceId, Round, Transaction};
 
@@ -138,4 +138,23 @@ fn a_node_far_behind_joins_by_snapshot() {
     let skipped = cluster.nodes[3].notices.iter().any(|n| matches!(n, Notice::CaughtUp(_)));
     assert!(skipped, "{:?}", cluster.nodes[3].notices);
     assert!(cluster.invariants.blocks_seen_by(3) < 60, "it followed every block");
+}
+
+#[test]
+fn everybody_names_the_proposer_of_the_height_under_way() {
+    let mut cluster = Cluster::new(&ClusterConfig::equal(6, 4));
+    cluster.start_all();
+    cluster.run(300);
+    let mut seen = std::collections::BTreeSet::new();
+    for height in (5..13).map(Height) {
+        assert!(cluster.run_until(5_000, |c| (0..4).all(|node| c.height(node) == height)), "height {height}");
+        let named = |node: usize| cluster.nodes[node].sequencer.as_ref().map(|sequencer| sequencer.status().proposer);
+        let proposer = named(0).flatten().expect("a node that agrees knows who proposes");
+        assert!((1..4).all(|node| named(node) == Some(Some(proposer))), "they differ at height {height}");
+        assert!(cluster.run_until(5_000, |c| c.height(0) == height.next()));
+        let block = cluster.nodes[0].disk.block(height.next()).unwrap();
+        assert_eq!(block.block.header().proposer, proposer);
+        seen.insert(proposer);
+    }
+    assert_eq!(seen.len(), 4, "all take their turns");
 }

@@ -93,7 +93,8 @@ fn is_ready(status: &Value) -> bool {
 fn one_is_killed(devnet: &mut Devnet, operators: &mut [Rpc]) -> usize {
     let state = wait_for("an operator answers", || status(&mut operators[0])).0;
     let ids: Vec<&Value> = devnet.ready["operators"].as_array().unwrap().iter().map(|o| &o["id"]).collect();
-    let victim = ids.iter().position(|id| **id == state["proposer"]).unwrap_or(1);
+    let victim =
+        ids.iter().position(|id| **id == state["proposer"]).unwrap_or_else(|| panic!("no proposer in {state}"));
     devnet.kill(victim);
     let at = highest(operators);
     let (_, next) = wait_for("the next height", || (highest(operators) > at).then_some(()));
