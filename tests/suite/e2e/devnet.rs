@@ -86,6 +86,11 @@ impl Devnet {
         Rpc::new(&format!("{}{path}", self.list(which)[at]["rpc"].as_str().unwrap()))
     }
 
+    /// URLs of the operators' gRPC.
+    pub(super) fn grpc(&self) -> Vec<String> {
+        self.list("operators").iter().map(|operator| operator["grpc"].as_str().unwrap().to_owned()).collect()
+    }
+
     /// Clients of all operators.
     pub(super) fn operators(&self) -> Vec<Rpc> {
         (0..self.list("operators").len()).map(|at| self.client("operators", at, "")).collect()

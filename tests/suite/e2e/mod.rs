@@ -4,9 +4,11 @@
 
 mod confirmations;
 mod devnet;
+mod forged;
 mod kills;
 mod life;
 mod process;
+mod proxy;
 mod refusals;
 mod rpc;
 mod startup;
