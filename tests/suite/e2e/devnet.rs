@@ -81,6 +81,14 @@ impl Devnet {
         self.killed.push(pid);
     }
 
+    /// The same, and waits until nothing of it is left: only then are its ports and its directory free for another start.
+    pub(super) fn kill_and_wait(&mut self, operator: usize) {
+        self.kill(operator);
+        let pid = self.pids("operators")[operator];
+        // The devnet looks for processes that ended all the time, so it does not stay a zombie.
+        wait_for("the killed process is gone", || (!lives(pid)).then_some(()));
+    }
+
     /// A new client of an operator (`operators`) or executor (`executors`), from 0.
     pub(super) fn client(&self, which: &str, at: usize, path: &str) -> Rpc {
         Rpc::new(&format!("{}{path}", self.list(which)[at]["rpc"].as_str().unwrap()))

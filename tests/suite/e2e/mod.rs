@@ -2,6 +2,7 @@
 //!
 //! Every wait is for a condition and has a bound ([`wait::PATIENCE`]); nothing waits for time to pass.
 
+mod batched;
 mod confirmations;
 mod devnet;
 mod forged;
