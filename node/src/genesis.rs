@@ -48,6 +48,20 @@ pub fn assemble(
     Ok(genesis)
 }
 
+/// What to tell an operator whose clock lies before the genesis by more than clocks may differ; none otherwise.
+pub fn begins_later(genesis: &Genesis) -> Option<String> {
+    let (now, begin) = (crate::cli::now(), genesis.time);
+    let left = begin.since(now);
+    (left > u64::from(genesis.params.clock_bound_ms)).then(|| {
+        format!(
+            "the genesis of network '{}' lies {:.1} s in the future by this machine's clock ({begin} and {now} ms since 1970): \
+             if the network begins then, start the node then; if it runs already, set the clock, with NTP for instance",
+            genesis.name,
+            left as f64 / 1000.0
+        )
+    })
+}
+
 /// The genesis of a development network: every operator with the same stake, and one namespace of each sort:
 /// `evm` (1, chain id 7331, fifo), `bytes` (2, opaque, fifo), `auction` (3, chain id 7332, priority-fee) and
 /// `lottery` (4, opaque, shuffled).

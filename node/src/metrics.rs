@@ -39,6 +39,8 @@ pub struct NodeMetrics {
     pub evidence: IntGauge,
     /// Free bytes where the data directory lies.
     pub disk_free_bytes: IntGauge,
+    /// Milliseconds by which this clock is ahead of the other operators'.
+    pub clock_skew: IntGauge,
     /// Blocks decided since the start.
     pub blocks: IntCounter,
     /// Rounds above the first, since the start.
@@ -91,6 +93,7 @@ impl NodeMetrics {
             own_lane_bytes: made.gauge("own_lane_bytes", "Bytes in the own lane above its ordered tip")?,
             evidence: made.gauge("evidence", "Proofs of misbehaviour kept")?,
             disk_free_bytes: made.gauge("disk_free_bytes", "Free bytes where the data directory lies")?,
+            clock_skew: made.gauge("clock_skew_milliseconds", "How far this clock is ahead of the other operators'")?,
             blocks: made.counter("blocks_total", "Blocks decided")?,
             extra_rounds: made.counter("extra_rounds_total", "Rounds above the first")?,
             admitted: made.counters("admitted_transactions_total", "Transactions admitted", "namespace")?,

@@ -3,7 +3,7 @@
 use super::backend::Backend;
 use super::entry::Gate;
 use super::rpc::{self, Origin};
-use super::status::Readiness;
+use super::status::{NodeStatus, Readiness};
 use crate::config::{Limits, NodeConfig};
 use crate::metrics::NodeMetrics;
 use jsonrpsee::server::{
@@ -210,6 +210,18 @@ where
     }
 }
 
+/// Whether the node takes transactions, and below that what its operator should see to.
+fn ready(status: &NodeStatus) -> HttpResponse {
+    let (code, state) = match &status.readiness {
+        Readiness::Ready => (200, "ready".to_owned()),
+        Readiness::Starting => (503, "starting".to_owned()),
+        Readiness::CatchingUp { target } => (503, format!("catching up to height {target}")),
+        Readiness::Refusing { reason } => (503, format!("refusing: {reason}")),
+    };
+    let warnings: String = status.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+    response(code, "text/plain", format!("{state}\n{warnings}"))
+}
+
 fn namespace_of(path: &str) -> Option<String> {
     let name = path.trim_matches('/');
     (!name.is_empty() && name.len() <= squad_types::limits::MAX_NAME_BYTES).then(|| name.to_owned())
@@ -260,14 +272,7 @@ impl Plain {
             Self::Page => response(200, "text/html; charset=utf-8", PAGE.to_owned()),
             // The process answers: that is what this one is about.
             Self::Health => response(200, "text/plain", "alive\n".into()),
-            Self::Ready => match backend.status().await.readiness {
-                Readiness::Ready => response(200, "text/plain", "ready\n".into()),
-                Readiness::Starting => response(503, "text/plain", "starting\n".into()),
-                Readiness::CatchingUp { target } => {
-                    response(503, "text/plain", format!("catching up to height {target}\n"))
-                }
-                Readiness::Refusing { reason } => response(503, "text/plain", format!("refusing: {reason}\n")),
-            },
+            Self::Ready => ready(&backend.status().await),
             Self::Metrics | Self::Nothing => {
                 let text =
                     "here are the page at /, /health, /ready, and JSON-RPC (POST or WebSocket) at / and /{namespace}\n";

@@ -161,6 +161,13 @@ pub struct NodeStatus {
     pub evidence: u32,
     /// Bytes free where the data directory lies, if known.
     pub disk_free_bytes: Option<u64>,
+    /// Milliseconds by which this machine's clock is ahead of the other operators', as the stamps of their proposals
+    /// show; none while too few have been seen.
+    #[serde(default)]
+    pub clock_skew_ms: Option<i64>,
+    /// What the operator should see to, although the node runs.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 impl NodeStatus {

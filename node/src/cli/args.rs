@@ -68,6 +68,9 @@ pub struct NodeArgs {
     /// End when standard input does: for a parent process that holds it open
     #[arg(long, hide = true)]
     pub exit_with_stdin: bool,
+    /// Pretend that the clock is this many milliseconds ahead: for tests only, so with a plaintext key only
+    #[arg(long, hide = true, value_name = "MS", requires = "insecure_plaintext_key", allow_negative_numbers = true)]
+    pub insecure_clock_offset_ms: Option<i64>,
     /// Settings.
     #[command(flatten)]
     pub settings: Overrides,

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod args;
+mod clock;
 mod doctor;
 mod genesis;
 mod keys;
@@ -12,6 +13,7 @@ mod verify;
 mod watch;
 
 pub use args::{Cli, Command, DevnetArgs, ExecutorArgs, NodeArgs};
+pub use clock::now;
 pub use genesis::read_genesis;
 pub use output::Output;
 
@@ -44,12 +46,6 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The system's clock.
-pub fn now() -> squad_types::Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    squad_types::Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
 /// Asks this process to stop, as SIGTERM does, once standard input ends: whoever started it is gone then.
 fn end_with_stdin() {
     std::thread::spawn(|| {
@@ -63,34 +59,40 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime does not start")
 }
 
+/// The long ones are boxed, so that the largest of them is not part of every caller's future.
 async fn asynchronous(command: Command, output: Output) -> anyhow::Result<ExitCode> {
     match command {
         Command::Node(args) => {
             if args.exit_with_stdin {
                 end_with_stdin();
             }
+            let offset = args.insecure_clock_offset_ms;
             let config = args.load()?;
             crate::logging::start(&config.log)?;
-            crate::driver::run(config).await?;
+            if let Some(offset_ms) = offset {
+                clock::pretend(offset_ms);
+                tracing::warn!(offset_ms, "this node pretends that its clock is off, for a test");
+            }
+            Box::pin(crate::driver::run(config)).await?;
         }
         Command::Devnet(mut args) => {
             args.json |= output.json;
-            crate::devnet::run(args).await?;
+            Box::pin(crate::devnet::run(args)).await?;
         }
         Command::Bench(mut args) => {
             args.json |= output.json;
-            crate::bench::run(*args).await?;
+            Box::pin(crate::bench::run(*args)).await?;
         }
         Command::Submit(args) => submit::run(args, output).await?,
         Command::Watch(args) => watch::run(args, output).await?,
         Command::Verify(args) => return verify::run(args, output).await,
         Command::Status(args) => status::run(args, output).await?,
-        Command::Doctor(args) => return doctor::run(args, output).await,
+        Command::Doctor(args) => return Box::pin(doctor::run(args, output)).await,
         Command::Executor(args) => {
             if args.exit_with_stdin {
                 end_with_stdin();
             }
-            crate::executor::run(args).await?;
+            Box::pin(crate::executor::run(args)).await?;
         }
         Command::Keys(_) | Command::Genesis(_) | Command::Config => {}
     }

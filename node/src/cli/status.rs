@@ -64,5 +64,6 @@ fn describe(status: &NodeStatus) -> String {
             namespace.refused_transactions
         )
     }));
+    lines.extend(status.warnings.iter().map(|warning| format!("warning: {warning}")));
     lines.join("\n")
 }

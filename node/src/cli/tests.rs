@@ -45,6 +45,17 @@ fn node_settings_come_from_flags() {
 }
 
 #[test]
+fn a_pretended_clock_is_for_plaintext_keys_only() {
+    assert!(parse("squad node --insecure-clock-offset-ms -5").is_err());
+    let Command::Node(args) =
+        parse("squad node --insecure-plaintext-key --insecure-clock-offset-ms -5").unwrap().command
+    else {
+        panic!("node")
+    };
+    assert_eq!(args.insecure_clock_offset_ms, Some(-5));
+}
+
+#[test]
 fn a_genesis_is_made_of_validators_and_namespaces() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("genesis.json");

@@ -31,6 +31,8 @@ pub struct FileConfig {
     pub executors: BTreeMap<String, String>,
     /// Limits on clients.
     pub limits: Limits,
+    /// The disk.
+    pub storage: FileStorage,
     /// Logging.
     pub log: FileLog,
 }
@@ -69,6 +71,14 @@ pub struct FileListen {
     pub listen: Option<SocketAddr>,
     /// Whether it is served at all; it is, if this is not set.
     pub enabled: Option<bool>,
+}
+
+/// `[storage]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FileStorage {
+    /// Bytes that must be free where the data directory lies; below, the node takes no transactions and proposes nothing.
+    pub min_free_bytes: Option<u64>,
 }
 
 /// `[log]`

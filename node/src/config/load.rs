@@ -9,6 +9,8 @@ const P2P_LISTEN: &str = "/ip4/127.0.0.1/tcp/7700";
 const RPC_PORT: u16 = 7701;
 const GRPC_PORT: u16 = 7702;
 const METRICS_PORT: u16 = 7703;
+/// Room for the log to go on for long, so that the node can vote while its operator frees some.
+const MIN_FREE_BYTES: u64 = 512 << 20;
 
 /// The variable that names the configuration file, if no flag does.
 const CONFIG_VARIABLE: &str = "SQUAD_CONFIG";
@@ -115,6 +117,7 @@ fn assemble(file: FileConfig, set: Overrides, insecure_plaintext_key: bool) -> R
         metrics_listen,
         executors: executors(set.executors, file.executors)?,
         limits: file.limits,
+        min_free_bytes: set.min_free_bytes.or(file.storage.min_free_bytes).unwrap_or(MIN_FREE_BYTES),
         log: LogConfig {
             format: set.log_format.or(file.log.format).unwrap_or_default(),
             filter: set.log_filter.or(file.log.filter).unwrap_or_else(|| LogConfig::default().filter),

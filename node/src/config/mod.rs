@@ -7,7 +7,7 @@ mod file;
 mod load;
 mod overrides;
 
-pub use file::{FileConfig, FileKey, FileListen, FileLog, FileP2p, Limits, SAMPLE};
+pub use file::{FileConfig, FileKey, FileListen, FileLog, FileP2p, FileStorage, Limits, SAMPLE};
 pub use load::load;
 pub use overrides::{List, Overrides};
 
@@ -40,6 +40,8 @@ pub struct NodeConfig {
     pub executors: Vec<(String, String)>,
     /// Limits on what clients may do.
     pub limits: Limits,
+    /// Bytes that must be free where the data directory lies; below, it takes no transactions and proposes nothing.
+    pub min_free_bytes: u64,
     /// Logging.
     pub log: LogConfig,
 }

@@ -72,6 +72,8 @@ settings! {
     metrics_listen: SocketAddr = "metrics-listen", "SQUAD_METRICS_LISTEN", "ADDR:PORT";
     /// Executors, as NAMESPACE=URL with commas between
     executors: List = "executors", "SQUAD_EXECUTORS", "NAMESPACE=URL";
+    /// Bytes that must be free at the data directory for the node to take transactions and propose
+    min_free_bytes: u64 = "min-free-bytes", "SQUAD_MIN_FREE_BYTES", "BYTES";
     /// text or json
     log_format: LogFormat = "log-format", "SQUAD_LOG_FORMAT", "FORMAT";
     /// A level, or directives such as info,squad_node=debug

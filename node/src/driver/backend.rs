@@ -109,6 +109,7 @@ impl NodeBackend {
         metrics.pool_bytes.set(mempool.pool_bytes as i64);
         let disk_free_bytes = self.chain.records().0.free_bytes().ok();
         metrics.disk_free_bytes.set(disk_free_bytes.unwrap_or_default() as i64);
+        metrics.clock_skew.set(facts.clock_skew_ms.unwrap_or_default());
         NodeStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             network: self.genesis.name.clone(),
@@ -134,7 +135,14 @@ impl NodeBackend {
             latencies: numbers.latencies,
             evidence: u32::try_from(facts.evidence.len()).unwrap_or(u32::MAX),
             disk_free_bytes,
+            clock_skew_ms: facts.clock_skew_ms,
+            warnings: facts.warnings.into_iter().chain(self.low_on_space(disk_free_bytes)).collect(),
         }
+    }
+
+    fn low_on_space(&self, free: Option<u64>) -> Option<String> {
+        let mark = self.chain.records().0.options().free_space_mark;
+        free.filter(|free| *free < mark).map(|free| super::disk::low_on_space(free, mark))
     }
 
     /// The status of a node whose own thread has ended.
@@ -164,6 +172,8 @@ impl NodeBackend {
             latencies: Default::default(),
             evidence: 0,
             disk_free_bytes: None,
+            clock_skew_ms: None,
+            warnings: Vec::new(),
         }
     }
 }

@@ -14,6 +14,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+/// What to tell the operator when less is free than there must be.
+pub(crate) fn low_on_space(free: u64, mark: u64) -> String {
+    format!(
+        "the disk of the data directory is nearly full: {free} bytes are free, under the mark of {mark} (storage.min_free_bytes): \
+         no transactions are taken and nothing is proposed, votes go on; free some space, and all goes on by itself"
+    )
+}
+
 /// How long the log waits for the blocks that a checkpoint stands on. After it the checkpoint is left out, and the log
 /// keeps what is before it: so a full disk, which stops the blocks, does not stop votes.
 const CHECKPOINT_WAIT: Duration = Duration::from_millis(250);

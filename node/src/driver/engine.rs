@@ -45,6 +45,8 @@ pub(crate) struct Engine {
     wake: Option<Timestamp>,
     lanes: Lanes,
     clock: ClockWatch,
+    /// Whether the clock was last seen to be off.
+    clock_off: bool,
     /// The last own batch as it travels, so that it is encoded once.
     own_batch: Option<(Signed<BatchHeader>, Bytes)>,
 }
@@ -67,6 +69,7 @@ impl Engine {
             wake: None,
             lanes: Lanes::default(),
             clock: ClockWatch::default(),
+            clock_off: false,
             own_batch: None,
         }
     }
@@ -336,11 +339,25 @@ impl Engine {
         if statement.round != header.origin_round || header.height <= self.sequencer.ledger().height() {
             return Ok(());
         }
-        let skew = self.clock.observe(header.proposer, header.timestamp, crate::cli::now(), Instant::now());
-        match skew.map(clock::advice) {
-            Some(advice) => anyhow::bail!(advice),
-            None => Ok(()),
+        let at = Instant::now();
+        self.clock.observe(header.proposer, header.timestamp, crate::cli::now(), at);
+        if let Some(skew) = self.clock.far_off(at) {
+            anyhow::bail!(clock::advice(skew));
         }
+        let warning = self.clock_warning();
+        match (&warning, std::mem::replace(&mut self.clock_off, warning.is_some())) {
+            (Some(warning), false) => tracing::warn!("{warning}"),
+            (None, true) => tracing::info!("this machine's clock agrees with the other operators' again"),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What to tell the operator if the clock is off by more than the protocol allows.
+    fn clock_warning(&self) -> Option<String> {
+        let bound = u64::from(self.sequencer.ledger().params().clock_bound_ms);
+        let skew = self.clock.skew(Instant::now()).filter(|skew| skew.unsigned_abs() > bound)?;
+        Some(clock::warning(skew, bound))
     }
 
     fn facts(&self) -> Facts {
@@ -361,6 +378,8 @@ impl Engine {
             committee,
             own_lane_bytes,
             evidence: self.sequencer.evidence().to_vec(),
+            clock_skew_ms: self.clock.skew(Instant::now()),
+            warnings: self.clock_warning().into_iter().collect(),
             status,
         }
     }

@@ -18,6 +18,10 @@ pub(crate) struct Facts {
     /// Bytes of this operator's batches that are not ordered.
     pub(crate) own_lane_bytes: u64,
     pub(crate) evidence: Vec<Evidence>,
+    /// How far this machine's clock is ahead of the others', if they show it.
+    pub(crate) clock_skew_ms: Option<i64>,
+    /// What the operator should see to.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Batches above the ordered tips, lane by lane, as they were written down here.

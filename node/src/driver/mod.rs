@@ -67,7 +67,7 @@ fn plan(config: &NodeConfig) -> anyhow::Result<Plan> {
         listen: multiaddrs("p2p.listen", &config.p2p_listen)?,
         announce: multiaddrs("p2p.announce", &config.p2p_announce)?,
         bootstrap: multiaddrs("p2p.bootstrap", &config.bootstrap)?,
-        storage: squad_storage::Options::default(),
+        storage: squad_storage::Options { free_space_mark: config.min_free_bytes, ..Default::default() },
         disk: Arc::new(squad_storage::RealDisk),
         wait: submit::longest_wait(&config.limits),
         metrics: NodeMetrics::new()?,

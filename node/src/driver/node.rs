@@ -101,13 +101,23 @@ fn open(plan: &Plan) -> anyhow::Result<Opened> {
 
 /// Refuses a clock that lies far before what is decided already.
 fn check_clock(tip: Timestamp) -> anyhow::Result<()> {
-    let now = crate::cli::now();
-    let behind = tip.since(now);
+    let behind = tip.since(crate::cli::now());
     anyhow::ensure!(
         behind <= CLOCK_BOUND_MS,
-        "this machine's clock is {:.1} s behind the network's last block (or genesis): set it, with NTP for instance, and start again",
+        "this machine's clock is {:.1} s behind the network's last block: set it, with NTP for instance, and start again",
         behind as f64 / 1000.0
     );
+    Ok(())
+}
+
+/// Refuses a network that begins later.
+fn check_genesis(genesis: &Genesis) -> anyhow::Result<()> {
+    let left = genesis.time.since(crate::cli::now());
+    match crate::genesis::begins_later(genesis) {
+        Some(advice) if left > CLOCK_BOUND_MS => anyhow::bail!(advice),
+        Some(advice) => tracing::warn!("{advice}"),
+        None => {}
+    }
     Ok(())
 }
 
@@ -128,7 +138,7 @@ async fn start_network(plan: &Plan, domain: Domain) -> anyhow::Result<(NetworkHa
 impl Node {
     /// Starts a node on the current runtime.
     pub(crate) async fn start(plan: Plan) -> anyhow::Result<Self> {
-        check_clock(plan.genesis.time)?;
+        check_genesis(&plan.genesis)?;
         let plan = Arc::new(plan);
         let opening = Arc::clone(&plan);
         let opened = tokio::task::spawn_blocking(move || open(&opening)).await.context("opening failed")??;
@@ -305,7 +315,7 @@ async fn keep_house(store: Store, inbox: Inbox, backend: Arc<NodeBackend>) {
                 low = now;
                 let free = store.free_bytes().unwrap_or_default();
                 if low {
-                    tracing::error!(free, "the disk is nearly full: transactions are refused; free some space");
+                    tracing::error!("{}", super::disk::low_on_space(free, store.options().free_space_mark));
                 } else {
                     tracing::info!(free, "there is space on the disk again");
                 }

@@ -251,6 +251,8 @@ impl Backend for FakeBackend {
             latencies: Latencies::default(),
             evidence: 0,
             disk_free_bytes: None,
+            clock_skew_ms: Some(3),
+            warnings: vec!["a test is under way".into()],
         })
     }
 

@@ -37,6 +37,7 @@ pub(crate) fn config(limits: Limits, executors: Vec<(String, String)>) -> NodeCo
         metrics_listen: None,
         executors,
         limits,
+        min_free_bytes: 0,
         log: Default::default(),
     }
 }

@@ -31,7 +31,7 @@ async fn the_page_and_the_probes_answer_a_browser() {
     let page = get(address, "/").await;
     assert!(page.starts_with("HTTP/1.1 200") && page.contains("squad_status"), "{page}");
     assert!(get(address, "/health").await.starts_with("HTTP/1.1 200"));
-    assert!(get(address, "/ready").await.ends_with("ready\n"));
+    assert!(get(address, "/ready").await.ends_with("\r\n\r\nready\nwarning: a test is under way\n"));
     served.node.set_readiness(Readiness::CatchingUp { target: Height(9) });
     let behind = get(address, "/ready").await;
     assert!(behind.starts_with("HTTP/1.1 503") && behind.contains("height 9"), "{behind}");

@@ -6,8 +6,8 @@ use crate::cli::remote::Remote;
 use std::path::Path;
 use std::time::Instant;
 
-/// Below this a node stops taking transactions soon.
-const LEAST_DISK: u64 = 1 << 30;
+/// With less than this above its mark a node stops taking transactions soon.
+const LEAST_DISK: u64 = 512 << 20;
 /// Below this an operator should make room.
 const ENOUGH_DISK: u64 = 10 << 30;
 /// Peers, clients and segments all take file handles.
@@ -19,7 +19,7 @@ const CLOCK_BOUND_MS: i64 = 500;
 /// A clock that is kept by NTP is far closer.
 const CLOCK_GOOD_MS: i64 = 100;
 
-pub(super) fn disk(dir: &Path) -> Check {
+pub(super) fn disk(dir: &Path, mark: u64) -> Check {
     let name = "disk";
     // The directory may not be there yet: its nearest parent is on the same disk.
     let existing = dir.ancestors().find(|path| path.exists()).unwrap_or_else(|| Path::new("."));
@@ -28,8 +28,22 @@ pub(super) fn disk(dir: &Path) -> Check {
         Err(error) => warn(name, format!("free space at {} is not known: {error}", existing.display())),
         Ok(free) => {
             let shown = format!("{:.1} GiB free at {}", free as f64 / (1 << 30) as f64, existing.display());
-            if free < LEAST_DISK {
-                fail(name, format!("{shown}: free some space, or choose another --data-dir"))
+            if free < mark {
+                let marked = format!("{mark} bytes (storage.min_free_bytes)");
+                let effect = "the node takes no transactions and proposes nothing, it only votes";
+                fail(
+                    name,
+                    format!(
+                        "{shown}, less than the {marked}, so {effect}: free some space, or choose another --data-dir"
+                    ),
+                )
+            } else if free < mark.saturating_add(LEAST_DISK) {
+                fail(
+                    name,
+                    format!(
+                        "{shown}, which is soon less than the node needs: free some space, or choose another --data-dir"
+                    ),
+                )
             } else if free < ENOUGH_DISK {
                 warn(name, format!("{shown}: a busy network fills that within hours"))
             } else {

@@ -3,7 +3,7 @@
 mod machine;
 mod node;
 
-use super::{NodeArgs, Output};
+use super::{NodeArgs, Output, clock};
 use clap::Args;
 use serde::Serialize;
 use std::process::ExitCode;
@@ -71,12 +71,15 @@ pub(super) async fn run(args: DoctorArgs, output: Output) -> anyhow::Result<Exit
 
 async fn examine(args: DoctorArgs) -> Vec<Check> {
     let mut checks = Vec::new();
+    if let Some(offset_ms) = args.node.insecure_clock_offset_ms {
+        clock::pretend(offset_ms);
+    }
     match args.node.load() {
         Err(error) => checks.push(fail("config", error.to_string())),
         Ok(config) => {
             checks.push(ok("config", format!("data in {}", config.data_dir.display())));
             checks.extend(node::examine(&config).await);
-            checks.push(machine::disk(&config.data_dir));
+            checks.push(machine::disk(&config.data_dir, config.min_free_bytes));
         }
     }
     checks.push(machine::files());

@@ -1,6 +1,8 @@
 //! What the node itself is given: network, key, data, ports, peers.
 
 use super::{Check, fail, ok, warn};
+use crate::api::{NodeStatus, Readiness};
+use crate::cli::remote::Remote;
 use crate::config::{KeySource, NodeConfig, PasswordSource};
 use crate::keystore;
 use squad_storage::{Disk, RealDisk};
@@ -21,7 +23,10 @@ pub(super) async fn examine(config: &NodeConfig) -> Vec<Check> {
     let mut checks = Vec::new();
     let genesis = match crate::cli::read_genesis(&config.genesis) {
         Ok(genesis) => {
-            checks.push(ok("genesis", format!("network {} {}", genesis.name, genesis.network_id())));
+            checks.push(match crate::genesis::begins_later(&genesis) {
+                None => ok("genesis", format!("network {} {}", genesis.name, genesis.network_id())),
+                Some(advice) => fail("genesis", advice),
+            });
             Some(genesis)
         }
         Err(error) => {
@@ -35,6 +40,9 @@ pub(super) async fn examine(config: &NodeConfig) -> Vec<Check> {
     let (check, running) = data(&config.data_dir, genesis.as_ref(), address);
     checks.push(check);
     checks.extend(ports(config, running).await);
+    if running {
+        checks.extend(alive(config).await);
+    }
     checks.extend(peers(config).await);
     checks
 }
@@ -168,6 +176,30 @@ async fn ports(config: &NodeConfig, running: bool) -> Vec<Check> {
             Err(error) => fail("port", format!("{name} {address}: {error}: choose another with --{name}-listen")),
         });
     }
+    checks
+}
+
+/// What the running node says of itself.
+async fn alive(config: &NodeConfig) -> Vec<Check> {
+    let name = "node";
+    let Some(address) = config.rpc_listen else { return Vec::new() };
+    let asked = async {
+        let status: NodeStatus = Remote::new(&format!("http://{address}"))?.call("squad_status", Vec::new()).await?;
+        anyhow::Ok(status)
+    };
+    let status = match asked.await {
+        Ok(status) => status,
+        Err(error) => return vec![warn(name, format!("it runs, but does not answer: {error:#}"))],
+    };
+    let mut checks = vec![match &status.readiness {
+        Readiness::Ready => ok(name, format!("it runs, at height {}, and takes transactions", status.height)),
+        Readiness::Starting => warn(name, "it is starting, and takes no transactions yet"),
+        Readiness::CatchingUp { target } => {
+            warn(name, format!("it is at height {} and catches up to {target}", status.height))
+        }
+        Readiness::Refusing { reason } => fail(name, format!("it takes no transactions: {reason}")),
+    }];
+    checks.extend(status.warnings.iter().map(|warning| fail(name, warning)));
     checks
 }
 

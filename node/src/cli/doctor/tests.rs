@@ -37,7 +37,13 @@ impl Place {
             metrics_listen: Some(free()),
             ..Default::default()
         };
-        let node = NodeArgs { config: None, insecure_plaintext_key: true, exit_with_stdin: false, settings };
+        let node = NodeArgs {
+            config: None,
+            insecure_plaintext_key: true,
+            exit_with_stdin: false,
+            insecure_clock_offset_ms: None,
+            settings,
+        };
         DoctorArgs { node: Box::new(node), compare: Vec::new() }
     }
 }
