@@ -104,6 +104,16 @@ impl Devnet {
         (0..self.list("operators").len()).map(|at| self.client("operators", at, "")).collect()
     }
 
+    /// A URL of an operator, from 0, such as that of `/ready`.
+    pub(super) fn url(&self, operator: usize, path: &str) -> String {
+        format!("{}{path}", self.list("operators")[operator]["rpc"].as_str().unwrap())
+    }
+
+    /// The address of an operator, from 0.
+    pub(super) fn address(&self, operator: usize) -> Value {
+        self.list("operators")[operator]["id"].clone()
+    }
+
     /// The configuration of an operator, from 0.
     pub(super) fn config(&self, operator: usize) -> PathBuf {
         self.dir.join(format!("operator-{}", operator + 1)).join("node.toml")

@@ -3,8 +3,10 @@
 //! Every wait is for a condition and has a bound ([`wait::PATIENCE`]); nothing waits for time to pass.
 
 mod batched;
+mod clock;
 mod confirmations;
 mod devnet;
+mod disk;
 mod forged;
 mod kills;
 mod life;

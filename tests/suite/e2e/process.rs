@@ -3,7 +3,7 @@
 use super::wait::wait_for;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 /// The program under test.
@@ -60,8 +60,24 @@ impl Drop for Guarded {
 
 /// Starts an operator by hand, as its configuration's first line says.
 pub(super) fn start_node(config: &Path) -> Guarded {
-    let log = std::fs::File::options().create(true).append(true).open(config.with_file_name("node.log")).unwrap();
+    start_node_with(config, &[])
+}
+
+/// The same with further options.
+pub(super) fn start_node_with(config: &Path, options: &[&str]) -> Guarded {
     let mut command = squad(["node", "--insecure-plaintext-key", "--config"]);
-    command.arg(config).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    command.arg(config).args(options);
+    start_logged(command, config)
+}
+
+/// Starts a command that runs the operator of that configuration.
+pub(super) fn start_logged(mut command: Command, config: &Path) -> Guarded {
+    let log = std::fs::File::options().create(true).append(true).open(log_of(config)).unwrap();
+    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
     Guarded(command.spawn().unwrap())
+}
+
+/// Where an operator's log lies.
+pub(super) fn log_of(config: &Path) -> PathBuf {
+    config.with_file_name("node.log")
 }

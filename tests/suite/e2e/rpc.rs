@@ -25,6 +25,18 @@ pub(super) enum NoResult {
     },
 }
 
+/// What a probe or a browser sees at a URL: the status code and the text.
+pub(super) fn get(url: &str) -> (u16, String) {
+    let (address, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(ANSWER)).unwrap();
+    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split_whitespace().nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
 /// One connection, opened when needed and kept: a connection a call would use up the machine's ports.
 pub(super) struct Rpc {
     address: String,

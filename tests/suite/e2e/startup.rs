@@ -7,11 +7,11 @@ use std::path::Path;
 use std::process::Stdio;
 
 /// Starts a node that must end by itself; what it says.
-fn fails(config: &Path) -> String {
+pub(super) fn fails(config: &Path, options: &[&str]) -> String {
     let log = config.with_file_name("failed.log");
     let file = std::fs::File::create(&log).unwrap();
     let mut command = squad(["node", "--insecure-plaintext-key", "--config"]);
-    command.arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+    command.arg(config).args(options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
     let mut node = super::process::Guarded(command.spawn().unwrap());
     let status = node.end("the node refuses to start");
     let text = std::fs::read_to_string(&log).unwrap();
@@ -19,7 +19,7 @@ fn fails(config: &Path) -> String {
     text
 }
 
-fn says(text: &str, all: &[&str]) {
+pub(super) fn says(text: &str, all: &[&str]) {
     for part in all {
         assert!(text.contains(part), "'{part}' is not in: {text}");
     }
@@ -52,22 +52,22 @@ fn a_node_that_cannot_start_names_what_is_wrong_and_what_to_do() {
     let good = std::fs::read_to_string(&config).unwrap();
 
     edit(&config, |text| text.replace("[rpc]\nlisten = \"127.0.0.1:", "[rpc]\nlisten = \"nowhere:"));
-    says(&fails(&config), &["node.toml", "listen", "nowhere:"]);
+    says(&fails(&config, &[]), &["node.toml", "listen", "nowhere:"]);
 
     edit(&config, |_| format!("{good}\n[limits]\nwait_ms = 1\n"));
-    says(&fails(&config), &["limits.wait_ms", "1 is out of range", "use 100 to 600000"]);
+    says(&fails(&config, &[]), &["limits.wait_ms", "1 is out of range", "use 100 to 600000"]);
 
     edit(&config, |_| format!("colour = \"red\"\n{good}"));
-    says(&fails(&config), &["node.toml", "colour"]);
+    says(&fails(&config, &[]), &["node.toml", "colour"]);
 
     edit(&config, |_| good.replace("../genesis.json", "../no-such-genesis.json"));
-    says(&fails(&config), &["no-such-genesis.json"]);
+    says(&fails(&config, &[]), &["no-such-genesis.json"]);
 
     a_wrong_password(&home, &config, &good);
     a_port_in_use(&config, &good);
 
     edit(&config, |_| good.replace("data_dir = \"data\"", "data_dir = \"../../other/operator-1/data\""));
-    let text = fails(&config);
+    let text = fails(&config, &[]);
     says(&text, &["other/operator-1/data", "network"]);
 }
 
@@ -80,7 +80,7 @@ fn a_wrong_password(home: &Path, config: &Path, good: &str) {
     assert!(made.output().unwrap().status.success());
     let key = |password: &Path| format!("keystore = {keystore:?}\npassword_file = {password:?}");
     edit(config, |_| good.replace("plaintext = \"key.hex\"", &key(&wrong)));
-    says(&fails(config), &["key.json", "password"]);
+    says(&fails(config, &[]), &["key.json", "password"]);
     let shown = run([
         "keys".as_ref(),
         "show".as_ref(),
@@ -97,13 +97,13 @@ fn a_port_in_use(config: &Path, good: &str) {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap().to_string();
         edit(config, |_| good.replace(&listen(good, section), &address));
-        says(&fails(config), &[section, &address, "use"]);
+        says(&fails(config, &[]), &[section, &address, "use"]);
     }
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let p2p = good.split_once("[p2p]\nlisten = [\"").unwrap().1.split_once('"').unwrap().0;
     edit(config, |_| good.replace(p2p, &format!("/ip4/127.0.0.1/tcp/{port}")));
-    says(&fails(config), &[&port.to_string()]);
+    says(&fails(config, &[]), &[&port.to_string()]);
 
     // Two nodes of one data directory: the first keeps it.
     edit(config, |_| good.to_owned());
@@ -120,7 +120,7 @@ fn a_port_in_use(config: &Path, good: &str) {
         text
     };
     std::fs::write(&second, free(good.to_owned())).unwrap();
-    says(&fails(&second), &["operator-1/data"]);
+    says(&fails(&second, &[]), &["operator-1/data"]);
     super::process::signal(first.pid(), rustix::process::Signal::TERM);
     assert!(first.end("the first node stops").success());
 }
