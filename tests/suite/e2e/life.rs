@@ -1,6 +1,7 @@
 //! The life of a network: ready, transfers, confirmations, refusals, stop, and on from disk.
 
 use super::devnet::{Devnet, alone, status};
+use super::process::log_of;
 use super::rpc::Rpc;
 use super::wait::wait_for;
 use super::{confirmations, refusals};
@@ -83,6 +84,14 @@ fn transfers(devnet: &Devnet) {
     assert!(message.contains("nonce too low") || message.contains("already known"), "{message}");
 }
 
+/// A log at the usual level tells what changes for an operator, not each step of the libraries below.
+fn is_quiet(log: &str) {
+    assert!(log.contains("signing begins"), "{log}");
+    let of_libraries = |line: &&str| ["arc_malachitebft", "libp2p"].iter().any(|name| line.contains(name));
+    let loud: Vec<&str> = log.lines().filter(of_libraries).filter(|line| line.contains("INFO")).collect();
+    assert!(loud.is_empty(), "{loud:?}");
+}
+
 /// What was ordered and executed before a stop is there after it, and the network goes on above.
 fn continues(dir: &std::path::Path, summary: &Value) {
     // Operators are told to stop one after the other: one may have missed the last block.
@@ -125,7 +134,9 @@ fn a_network_orders_executes_confirms_refuses_stops_and_goes_on_from_disk() {
     transfers(&devnet);
     refusals::have_stable_codes(&devnet);
     let tip = status(&mut devnet.client("operators", 0, "")).unwrap()["height"].as_u64().unwrap();
+    let logs = [0, 1, 2, 3].map(|at| std::fs::read_to_string(log_of(&devnet.config(at))).unwrap());
     let summary = devnet.stop();
+    logs.iter().for_each(|log| is_quiet(log));
     assert_eq!(summary["executors_agree"], true, "{summary}");
     assert!(summary["heights"].as_array().unwrap().iter().all(|height| height.as_u64() >= Some(tip)), "{summary}");
     assert!(summary["transactions"].as_u64() >= Some(5), "{summary}");
