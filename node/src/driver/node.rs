@@ -33,6 +33,8 @@ const DISK_CHECK: Duration = Duration::from_secs(2);
 const DRAIN: Duration = Duration::from_secs(5);
 /// How often it looks whether they are.
 const DRAIN_CHECK: Duration = Duration::from_millis(25);
+/// How long a stopping node waits until nobody asks for results any more.
+const RESULTS_END: Duration = Duration::from_secs(2);
 /// What an answer takes beside the payload that its limit is about: headers, lengths, a block's certificate.
 const RESPONSE_MARGIN: usize = 4 << 20;
 /// Agreement runs as nested calls on this stack; the default of a thread is a quarter of it.
@@ -60,6 +62,8 @@ pub(crate) struct Node {
     net: NetworkHandle,
     inbox: Inbox,
     ended: Option<oneshot::Receiver<anyhow::Result<()>>>,
+    /// Fails once the thread of results has ended.
+    results_ended: oneshot::Receiver<()>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -184,7 +188,11 @@ impl Node {
             Arc::clone(&namespaces),
             plan.metrics.clone(),
         );
-        spawn("squad-results", move || thread.run(&happened))?;
+        let (results_end, results_ended) = oneshot::channel();
+        spawn("squad-results", move || {
+            thread.run(&happened);
+            drop(results_end);
+        })?;
         let engine = Engine::new(sequencer, disk, courier, results.clone(), plan.metrics.clone());
         let ended = start_engine(engine, outputs, receiver)?;
         let incoming = Incoming {
@@ -202,7 +210,7 @@ impl Node {
             tokio::spawn(incoming.run(events)),
             tokio::spawn(keep_house(store, inbox.clone(), Arc::clone(&backend))),
         ];
-        Ok(Self { backend, net, inbox, ended: Some(ended), tasks })
+        Ok(Self { backend, net, inbox, ended: Some(ended), results_ended, tasks })
     }
 
     /// The node as its interfaces see it.
@@ -241,15 +249,26 @@ impl Node {
         tracing::warn!("stopping although batches of this operator are not ordered yet: they are when it is back");
     }
 
-    /// Ends everything: peers first, then the thread with what it still writes.
-    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
-        self.net.shutdown().await;
-        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
-        self.inbox.event(Event::Stop);
-        match self.ended.take() {
+    /// Ends everything: peers first, then the thread with what it still writes. After it the data directory is free, unless
+    /// somebody holds on to the backend.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        let Self { backend, net, inbox, ended, results_ended, tasks } = self;
+        net.shutdown().await;
+        tasks.iter().for_each(tokio::task::JoinHandle::abort);
+        for task in tasks {
+            // That it was aborted is no news.
+            let _ = task.await;
+        }
+        inbox.event(Event::Stop);
+        let outcome = match ended {
             Some(ended) => ended.await.context("the sequencer's thread panicked")?,
             None => Ok(()),
+        };
+        drop(backend);
+        if tokio::time::timeout(RESULTS_END, results_ended).await.is_err() {
+            tracing::warn!("somebody still asks for results: the data directory is free when the process ends");
         }
+        outcome
     }
 }
 
