@@ -69,6 +69,13 @@ impl Chain {
         blocks.into_iter().find(|block| block.confirm(None, id).is_some())
     }
 
+    /// Why one of the kept blocks left a transaction out for good, if one did.
+    pub(crate) fn rejection(&self, id: &TxId) -> Option<String> {
+        let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
+        let mut rejected = recent.blocks.iter().rev().flat_map(|block| &block.decision.execution.rejected);
+        rejected.find(|(rejected, _)| rejected == id).map(|(_, why)| why.to_string())
+    }
+
     fn tip(&self) -> Option<Height> {
         let recent = self.recent.read().unwrap_or_else(PoisonError::into_inner);
         let in_memory = recent.blocks.back().map(|block| height_of(block));

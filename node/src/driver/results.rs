@@ -223,8 +223,7 @@ impl Results {
             }
         }
         for (id, why) in &block.decision.execution.rejected {
-            let refusal = Rejected::new(RejectCode::Expired, format!("transaction {id} will not be ordered: {why}"));
-            self.waiters.refuse(id, &refusal, &mut self.outgoing);
+            self.waiters.refuse(id, &never(id, &why.to_string()), &mut self.outgoing);
         }
     }
 
@@ -274,6 +273,13 @@ impl Results {
 
     fn look_up(&mut self, id: TxId, wait: Option<(Tier, Instant)>, reply: oneshot::Sender<Found>) {
         let known = self.known(&id);
+        if known.is_none()
+            && let Some(why) = self.chain.rejection(&id)
+        {
+            // Whoever asked may have gone.
+            let _ = reply.send(Err(never(&id, &why)));
+            return;
+        }
         match wait {
             Some((tier, deadline)) if known.as_ref().is_none_or(|known| known.tier() < tier) => {
                 let arrived = Instant::now();
@@ -301,6 +307,11 @@ impl Results {
             block_interval: self.interval.percentiles(),
         }
     }
+}
+
+/// The answer about a transaction that no block will hold.
+fn never(id: &TxId, why: &str) -> Rejected {
+    Rejected::new(RejectCode::Expired, format!("transaction {id} will not be ordered: {why}"))
 }
 
 /// Chain time as it is published.

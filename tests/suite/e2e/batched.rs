@@ -1,9 +1,9 @@
-//! What one operator alone answered for (T0) outlives its kill.
+//! What one operator alone answered for (T0): it outlives a kill, and where it cannot be ordered any more, that is said.
 
 use super::devnet::{Devnet, alone, height, status};
 use super::life::transfer;
 use super::process::{Guarded, signal, start_node};
-use super::rpc::Rpc;
+use super::rpc::{NoResult, Rpc};
 use super::wait::wait_for;
 use alloy_primitives::Address;
 use rustix::process::Signal;
@@ -94,4 +94,42 @@ fn what_is_batched_outlives_the_kill_of_its_operator_and_is_ordered_once() {
     let victim = while_the_others_stand_still(&mut devnet, &mut operators);
     let _nodes = while_the_others_are_dead(&mut devnet, &mut operators, victim);
     all_are_ready(&mut operators);
+}
+
+/// Until when chain time lets it be ordered: less than the step of the next block.
+const SHORT_MS: u64 = 500;
+
+#[test]
+fn what_was_batched_and_expires_is_rejected_with_the_reason_and_never_ordered() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let devnet = Devnet::start(dir.path(), &["--executors", "0"]);
+    let mut operators = devnet.operators();
+    all_are_ready(&mut operators);
+    let others: Vec<u32> = devnet.pids("operators").into_iter().skip(1).collect();
+    others.iter().for_each(|pid| signal(*pid, Signal::STOP));
+    let operator = &mut operators[VICTIM];
+    let until = status(operator).unwrap()["chain_time"].as_u64().unwrap() + SHORT_MS;
+    let sent = json!([{ "namespace": "bytes", "data": "0x0102", "valid_until": until, "wait": "batched" }]);
+    let id = operator.call("squad_sendTransaction", sent)["id"].as_str().unwrap().to_owned();
+    // The next block's stamp will lie a second of chain time or more above this one's.
+    wait_for("a second passes without a block", || {
+        let state = status(operator)?;
+        (state["clock"].as_u64()? > state["tip_time"].as_u64()? + 1_000).then_some(())
+    });
+    others.iter().for_each(|pid| signal(*pid, Signal::CONT));
+
+    let (refusal, _) = wait_for("it is rejected", || match operator.try_call("squad_getConfirmation", json!([id])) {
+        Err(NoResult::Refused { code, text, message }) => Some((code, text, message)),
+        _ => None,
+    });
+    assert_eq!((refusal.0, refusal.1.as_str()), (-32064, "expired"), "{}", refusal.2);
+    assert!(refusal.2.contains("will not be ordered"), "{}", refusal.2);
+    let (at, all) = (height(operator).unwrap(), &mut operators);
+    for operator in all {
+        let count = |block: &Value| block["transactions"].as_array().unwrap().len();
+        wait_for("some heights more", || (height(operator)? > at + 2).then_some(()));
+        let blocks: usize = (1..=at + 2).map(|at| count(&operator.call("squad_getBlock", json!(["bytes", at])))).sum();
+        assert_eq!(blocks, 0, "it was ordered all the same");
+    }
 }
