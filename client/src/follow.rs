@@ -1,7 +1,7 @@
 //! Following committees from one epoch to the next.
 
-use crate::trust::{TrustError, TrustedCommittee};
-use squad_types::{CommitteeProof, Epoch, Genesis, NetworkId};
+use crate::trust::{Pin, TrustError, TrustedCommittee};
+use squad_types::{CommitteeProof, Epoch, Genesis, NetworkId, Timestamp};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -30,6 +30,28 @@ impl CommitteeFollower {
     /// Follows from a committee that the reader trusts.
     pub fn from_trusted(trusted: TrustedCommittee) -> Self {
         Self { known: VecDeque::from([Arc::new(trusted)]) }
+    }
+
+    /// Follows from a pinned committee along proofs of consecutive epochs, as operators give them: the first for the
+    /// pinned epoch, which is believed if its members hash to the pin, the others each vouched for by the one before.
+    ///
+    /// The first epoch's committee stands in the genesis and has no proof: for a pin of epoch 0, use
+    /// [`TrustedCommittee::from_genesis`] and [`TrustedCommittee::pinned`].
+    ///
+    /// # Errors
+    /// [`TrustError::Stale`] or [`TrustError::Future`] if the pin may not be trusted at `now`, [`TrustError::NoProof`]
+    /// without any proof, and otherwise what does not hold.
+    pub fn from_pin<'a>(
+        pin: &Pin,
+        proofs: impl IntoIterator<Item = &'a CommitteeProof>,
+        now: Timestamp,
+    ) -> Result<Self, TrustError> {
+        let mut proofs = proofs.into_iter();
+        let first = TrustedCommittee::from_pin(pin, proofs.next().ok_or(TrustError::NoProof(pin.epoch))?)?;
+        first.check_fresh(now)?;
+        let mut follower = Self::from_trusted(first);
+        proofs.try_for_each(|proof| follower.follow(proof))?;
+        Ok(follower)
     }
 
     /// The network.

@@ -20,5 +20,5 @@ pub use block::{BlockError, BlockVerifier, Checkpoint, VerifiedBlock};
 pub use follow::{CommitteeFollower, KEPT_COMMITTEES};
 #[cfg(feature = "network")]
 pub use network::{Client, ClientConfig, ClientError, Receipt, Subscription};
-pub use trust::{CLOCK_SLACK_MS, TRUSTING_PERIOD_MS, TrustError, TrustedCommittee};
+pub use trust::{CLOCK_SLACK_MS, Pin, TRUSTING_PERIOD_MS, TrustError, TrustedCommittee};
 pub use verify::{Place, VerifiedConfirmation, VerifyError, verify};

@@ -49,6 +49,11 @@ pub enum TrustError {
         /// Found.
         found: Digest,
     },
+    /// Nothing shows the pinned committee's members.
+    #[error(
+        "no proof is given for the pinned committee of epoch {0}: begin with the one that an operator gives for epoch {0}"
+    )]
+    NoProof(Epoch),
     /// Text that is no trusted committee.
     #[error("this is no trusted committee: {0}")]
     Json(String),
@@ -119,6 +124,24 @@ pub struct TrustedCommittee {
 
 codec_struct!(TrustedCommittee { network_id, as_of, committee });
 
+/// A trusted committee named by its hash alone: short enough to be published, compiled into a bridge, or read out.
+///
+/// Its members come from anywhere, and are believed only if they hash to it: see
+/// [`CommitteeFollower::from_pin`](crate::CommitteeFollower::from_pin).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pin {
+    /// The network.
+    pub network_id: NetworkId,
+    /// The epoch that the committee votes in.
+    pub epoch: Epoch,
+    /// What headers call the committee: [`TrustedCommittee::hash`].
+    pub committee_hash: Digest,
+    /// When its stake was last known to be bonded, in milliseconds since the Unix epoch. The pin is of use for
+    /// [`TRUSTING_PERIOD_MS`] from there on.
+    pub as_of: Timestamp,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Form {
@@ -170,6 +193,29 @@ impl TrustedCommittee {
     pub fn pinned(self, pin: Digest) -> Result<Self, TrustError> {
         let found = self.hash();
         if found == pin { Ok(self) } else { Err(TrustError::Pin { pinned: pin, found }) }
+    }
+
+    /// Its short form, to be published or kept.
+    pub fn pin(&self) -> Pin {
+        Pin { network_id: self.network_id, epoch: self.epoch(), committee_hash: self.hash(), as_of: self.as_of }
+    }
+
+    /// Trusts the members that a proof lists, if they are the pinned committee. What the proof says beyond its members
+    /// (header, certificate) is not needed for that and not looked at.
+    ///
+    /// # Errors
+    /// [`TrustError::Network`], [`TrustError::Epoch`], [`TrustError::Members`] or [`TrustError::Pin`] if they are not.
+    pub fn from_pin(pin: &Pin, proof: &CommitteeProof) -> Result<Self, TrustError> {
+        let (expected, found) = (pin.network_id, proof.header.network_id);
+        if found != expected {
+            return Err(TrustError::Network { expected, found });
+        }
+        let (expected, found) = (pin.epoch, proof.header.epoch.next());
+        if found != expected {
+            return Err(TrustError::Epoch { expected, found });
+        }
+        let committee = Committee::new(pin.epoch, proof.members.clone())?;
+        Self::new(pin.network_id, committee, pin.as_of).pinned(pin.committee_hash)
     }
 
     /// The network.
