@@ -19,6 +19,6 @@ mod verify;
 pub use block::{BlockError, BlockVerifier, Checkpoint, VerifiedBlock};
 pub use follow::{CommitteeFollower, KEPT_COMMITTEES};
 #[cfg(feature = "network")]
-pub use network::{Client, ClientConfig, ClientError, Receipt, Subscription};
+pub use network::{Client, ClientConfig, ClientError, Monitor, Receipt, Staleness, Subscription};
 pub use trust::{CLOCK_SLACK_MS, Pin, TRUSTING_PERIOD_MS, TrustError, TrustedCommittee};
 pub use verify::{Place, VerifiedConfirmation, VerifyError, verify};

@@ -1,14 +1,16 @@
 //! Submitting many transactions over one call.
 
 use super::operators::{Choice, Operators, describe};
+use super::settle::{ASKED_AT_ONCE, Lost, settle};
 use super::{Client, ClientError};
 use crate::proto::{self, SubmitReply, SubmitRequest, submit_answer::Outcome};
 use bytes::Bytes;
-use squad_types::{NamespaceId, Tier, Timestamp};
-use std::collections::{BTreeMap, VecDeque};
+use squad_types::{NamespaceId, Tier, Timestamp, Transaction};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -46,7 +48,7 @@ pub enum BulkOutcome {
         /// The confirmation; empty if it was not asked for.
         confirmation: Bytes,
     },
-    /// An operator refused it. `duplicate` for one that was sent again after a lost connection means that it is on its way.
+    /// An operator refused it. One that was sent again after a lost connection was asked for at all operators before.
     Rejected {
         /// A stable word for programs.
         code: String,
@@ -54,6 +56,8 @@ pub enum BulkOutcome {
         reason: String,
         /// When it may be taken, in milliseconds; 0 where waiting does not help.
         retry_after_ms: u64,
+        /// Whether it will never be ordered, in this operator's words. Otherwise it may be sent again, as it is.
+        for_good: bool,
     },
 }
 
@@ -110,7 +114,8 @@ impl BulkAnswers {
 
 impl Client {
     /// Submits many transactions over one call: one answer each. After a lost connection whatever is unanswered is sent
-    /// again, to another operator, with the same validity; ordering is exactly once, so nothing is ordered twice.
+    /// again, to another operator, with the same validity; ordering is exactly once, so nothing is ordered twice. What
+    /// the other operator then refuses is asked for first, since the first one may have got it ordered.
     pub fn submit_stream(&self, options: BulkOptions) -> (BulkSender, BulkAnswers) {
         let (input, items) = mpsc::channel(PACK);
         let (output, answers) = mpsc::channel(MAX_IN_FLIGHT);
@@ -121,6 +126,10 @@ impl Client {
             output,
             open: BTreeMap::new(),
             unsent: VecDeque::new(),
+            again: BTreeSet::new(),
+            settling: JoinSet::new(),
+            settling_ids: BTreeSet::new(),
+            asked: Arc::new(Semaphore::new(ASKED_AT_ONCE)),
             ended: false,
         };
         tokio::spawn(bulk.run());
@@ -137,6 +146,12 @@ struct Bulk {
     open: BTreeMap<u64, Item>,
     /// Those of them that this call has not sent yet, ascending.
     unsent: VecDeque<u64>,
+    /// Those of them that an earlier call sent.
+    again: BTreeSet<u64>,
+    /// Those of them whose fate is being asked for. They are neither unsent nor sent again.
+    settling: JoinSet<(u64, BulkOutcome)>,
+    settling_ids: BTreeSet<u64>,
+    asked: Arc<Semaphore>,
     ended: bool,
 }
 
@@ -153,7 +168,7 @@ impl Bulk {
             // A call is opened once there is something to send.
             if self.open.is_empty() {
                 match self.items.recv().await {
-                    Some(item) => drop(self.open.insert(item.id, item)),
+                    Some(item) => self.take(item),
                     None => return,
                 }
             }
@@ -184,7 +199,10 @@ impl Bulk {
 
     async fn call(&mut self, index: usize) -> Left {
         let (requests, outgoing) = mpsc::channel::<SubmitRequest>(OUTGOING);
-        self.unsent = self.open.keys().copied().collect();
+        // What an earlier call has sent may be on its way.
+        let unsent: BTreeSet<u64> = self.unsent.drain(..).collect();
+        self.again.extend(self.open.keys().filter(|id| !unsent.contains(id)));
+        self.unsent = self.open.keys().filter(|id| !self.settling_ids.contains(id)).copied().collect();
         // Some servers answer a call only once they have read something; there is room for `OUTGOING`.
         let _ = requests.try_send(self.pack());
         let mut rpc = self.operators.rpc(index);
@@ -211,17 +229,16 @@ impl Bulk {
             if self.ended && self.open.is_empty() {
                 return Left::Done;
             }
-            if self.open.is_empty() {
+            // Of this operator nothing is waited for while all that is open is being asked for.
+            let waiting = self.open.len() > self.settling_ids.len();
+            if !waiting {
                 waiting_since = Instant::now();
             }
             // Every open transaction has room for its answer, so that giving it never waits.
             let room = self.open.len() < self.output.capacity();
             tokio::select! {
                 item = self.items.recv(), if !self.ended && room => match item {
-                    Some(item) => {
-                        self.unsent.push_back(item.id);
-                        self.open.insert(item.id, item);
-                    }
+                    Some(item) => self.take(item),
                     None => self.ended = true,
                 },
                 permit = requests.reserve(), if !self.unsent.is_empty() => match permit {
@@ -242,7 +259,12 @@ impl Bulk {
                     Ok(None) => return Left::Failed("it ended the call".to_owned()),
                     Err(status) => return Left::Failed(describe(&status)),
                 },
-                () = tokio::time::sleep_until(waiting_since + patience), if !self.open.is_empty() => {
+                Some(settled) = self.settling.join_next() => {
+                    if let Ok((id, outcome)) = settled {
+                        self.finish(id, outcome);
+                    }
+                }
+                () = tokio::time::sleep_until(waiting_since + patience), if waiting => {
                     return Left::Failed(format!("it gave no answer for {} ms", patience.as_millis()));
                 }
                 () = self.output.closed() => return Left::Done,
@@ -283,11 +305,12 @@ impl Bulk {
         request
     }
 
+    fn take(&mut self, item: Item) {
+        self.unsent.push_back(item.id);
+        self.open.insert(item.id, item);
+    }
+
     fn answer(&mut self, answer: proto::SubmitAnswer) {
-        // An answer to nothing that is open is a repetition, or an operator's mistake: either way there is nothing to tell.
-        if self.open.remove(&answer.id).is_none() {
-            return;
-        }
         let outcome = match answer.outcome {
             Some(Outcome::Accepted(accepted)) => {
                 BulkOutcome::Accepted { tier: accepted.tier().into(), confirmation: accepted.confirmation }
@@ -296,14 +319,37 @@ impl Bulk {
                 code: rejected.code,
                 reason: rejected.reason,
                 retry_after_ms: rejected.retry_after_ms,
+                for_good: rejected.r#final,
             },
             None => BulkOutcome::Rejected {
                 code: "internal".to_owned(),
                 reason: "the operator's answer says neither accepted nor rejected: submit again".to_owned(),
                 retry_after_ms: 0,
+                for_good: false,
             },
         };
+        // An answer to nothing that is open is a repetition, or an operator's mistake: either way there is nothing to tell.
+        let Some(item) = self.open.get(&answer.id).filter(|item| !self.settling_ids.contains(&item.id)) else { return };
+        if let BulkOutcome::Rejected { code, for_good, .. } = &outcome
+            && self.again.contains(&item.id)
+            && (code == "duplicate" || *for_good)
+        {
+            let (namespace, valid_until, data) = (self.options.namespace, item.valid_until, item.data.clone());
+            let id = Transaction { namespace, valid_until, hint: None, data }.id();
+            let lost = Lost { id, on_its_way: code == "duplicate", refusal: outcome };
+            let settled = settle(Arc::clone(&self.operators), self.options, lost, Arc::clone(&self.asked));
+            self.settling_ids.insert(answer.id);
+            self.settling.spawn(async move { (answer.id, settled.await) });
+            return;
+        }
+        self.finish(answer.id, outcome);
+    }
+
+    fn finish(&mut self, id: u64, outcome: BulkOutcome) {
+        self.open.remove(&id);
+        self.again.remove(&id);
+        self.settling_ids.remove(&id);
         // There is room: see `exchange`.
-        let _ = self.output.try_send(Ok(BulkAnswer { id: answer.id, outcome }));
+        let _ = self.output.try_send(Ok(BulkAnswer { id, outcome }));
     }
 }

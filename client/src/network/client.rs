@@ -3,11 +3,13 @@
 use super::operators::{Operators, describe};
 use super::{ClientConfig, ClientError, OperatorHealth, Subscription};
 use crate::proto;
-use crate::{BlockVerifier, CommitteeFollower, TrustError, TrustedCommittee};
+use crate::{BlockVerifier, CommitteeFollower, Pin, TrustError, TrustedCommittee};
 use bytes::Bytes;
-use squad_types::{CommitteeProof, Decode, Epoch, Height, NamespaceId, Timestamp};
+use futures::stream::{FuturesUnordered, StreamExt};
+use squad_types::{CommitteeProof, Decode, Epoch, Genesis, Height, NamespaceId, Timestamp, Transaction};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::Mutex;
 
 /// Talks to several operators and believes none of them. Cheap to clone; clones share what is known of the operators.
@@ -38,6 +40,76 @@ impl Client {
     pub fn new(config: ClientConfig, root: CommitteeFollower) -> Result<Self, ClientError> {
         let operators = Arc::new(Operators::new(config)?);
         Ok(Self { operators, committees: Arc::new(Mutex::new(root.clone())), root })
+    }
+
+    /// A client that trusts a pinned committee and what follows from it. The members are had from whichever operator
+    /// serves those that hash to the pin; one that serves others is set aside.
+    ///
+    /// # Errors
+    /// [`ClientError::Trust`] if the pin may not be trusted now, [`ClientError::Nobody`] if no operator has the committee,
+    /// and those of [`Client::new`].
+    pub async fn from_pin(config: ClientConfig, pin: &Pin) -> Result<Self, ClientError> {
+        let operators = Arc::new(Operators::new(config)?);
+        for index in 0..operators.len() {
+            let trusted = match pinned(&operators, index, pin).await {
+                Ok(trusted) => trusted,
+                Err(CommitteeFailure::Missing(why)) => {
+                    operators.failed(index, Duration::ZERO, why);
+                    continue;
+                }
+                Err(CommitteeFailure::False(why)) => {
+                    operators.lied(index, why);
+                    continue;
+                }
+            };
+            trusted.check_fresh(now())?;
+            let root = CommitteeFollower::from_trusted(trusted);
+            return Ok(Self { operators, committees: Arc::new(Mutex::new(root.clone())), root });
+        }
+        let what = format!("serve the pinned committee of epoch {}", pin.epoch);
+        Err(ClientError::Nobody { what, reasons: operators.reasons(&BTreeMap::new()) })
+    }
+
+    /// Chain time now, which `valid_until` is compared with. Nothing proves it: of what the operators say, the middle is
+    /// taken once over half of them have answered, so that a few that lie cannot make transactions expire early.
+    ///
+    /// # Errors
+    /// [`ClientError::Nobody`] if too few answer.
+    pub async fn chain_time(&self) -> Result<Timestamp, ClientError> {
+        let (count, mut times, mut reasons) = (self.operators.len(), Vec::new(), Vec::new());
+        let mut answers: FuturesUnordered<_> = (0..count).map(|index| self.status(index)).collect();
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Ok(status) => times.push(status.chain_time_ms),
+                Err(error) => reasons.push(error.to_string()),
+            }
+            if times.len() > count / 2 {
+                break;
+            }
+        }
+        times.sort_unstable();
+        let middle = times.get(times.len().saturating_sub(1) / 2);
+        middle
+            .map(|time| Timestamp(*time))
+            .ok_or_else(|| ClientError::Nobody { what: "tell chain time".to_owned(), reasons: reasons.join("; ") })
+    }
+
+    /// An opaque transaction that may be ordered for so long from now on, in chain time: at most the exactly-once window
+    /// of the network, 10 s by default. Submit this very value again where a submission failed: its id stays the same, so
+    /// it is ordered at most once. For the same reason equal bytes with equal validity are one transaction: whoever means
+    /// two puts a number into them.
+    ///
+    /// # Errors
+    /// As [`Client::chain_time`].
+    pub async fn opaque(
+        &self,
+        namespace: NamespaceId,
+        data: impl Into<Bytes>,
+        valid_for: Duration,
+    ) -> Result<Transaction, ClientError> {
+        let span = u64::try_from(valid_for.as_millis()).unwrap_or(u64::MAX);
+        let valid_until = Some(Timestamp(self.chain_time().await?.0.saturating_add(span)));
+        Ok(Transaction { namespace, valid_until, hint: None, data: data.into() })
     }
 
     /// What is known of the operators.
@@ -88,6 +160,30 @@ impl Client {
         let missing = || CommitteeFailure::Missing(format!("the committee of epoch {epoch} is no longer kept"));
         committees.committee(epoch).cloned().ok_or_else(missing)
     }
+}
+
+/// The pinned committee, as one operator serves it: in a proof, or for the first epoch in the genesis.
+async fn pinned(operators: &Operators, index: usize, pin: &Pin) -> Result<TrustedCommittee, CommitteeFailure> {
+    let wrong = |error: TrustError| CommitteeFailure::False(error.to_string());
+    if pin.epoch > Epoch::ZERO {
+        let proof = committee_proof(operators, index, pin.epoch).await?;
+        return TrustedCommittee::from_pin(pin, &proof).map_err(wrong);
+    }
+    let mut rpc = operators.rpc(index);
+    let call = rpc.get_genesis(proto::GenesisRequest {});
+    let json = match tokio::time::timeout(operators.config().call_timeout, call).await {
+        Ok(Ok(reply)) => reply.into_inner().json,
+        Ok(Err(status)) => return Err(CommitteeFailure::Missing(format!("genesis: {}", describe(&status)))),
+        Err(_) => return Err(CommitteeFailure::Missing("genesis: no answer in time".to_owned())),
+    };
+    let genesis: Genesis =
+        serde_json::from_str(&json).map_err(|error| CommitteeFailure::False(format!("genesis: {error}")))?;
+    let (expected, found) = (pin.network_id, genesis.network_id());
+    if found != expected {
+        return Err(wrong(TrustError::Network { expected, found }));
+    }
+    let committee = genesis.committee().map_err(|error| wrong(error.into()))?;
+    TrustedCommittee::new(pin.network_id, committee, pin.as_of).pinned(pin.committee_hash).map_err(wrong)
 }
 
 /// One operator's proof of one epoch's committee.

@@ -23,6 +23,9 @@ pub struct ClientConfig {
     pub set_aside: Duration,
     /// Time for a submission to reach its tier, all operators together.
     pub submit_timeout: Duration,
+    /// Time that one operator has to bring a submission to its tier before the next one is given it too. Less than the
+    /// tier usually takes only costs repetitions.
+    pub submit_patience: Duration,
     /// Bytes of the largest message that is read: a block of one namespace. Networks allow 256 MiB; the default of their
     /// parameters is 16 MiB.
     pub max_message_bytes: usize,
@@ -41,6 +44,7 @@ impl ClientConfig {
             max_back_off: Duration::from_secs(10),
             set_aside: Duration::from_secs(600),
             submit_timeout: Duration::from_secs(30),
+            submit_patience: Duration::from_secs(5),
             max_message_bytes: 64 << 20,
         }
     }

@@ -124,7 +124,7 @@ impl Pump {
                 self.operators.lied(index, why);
             }
         }
-        self.progress.switches.fetch_add(1, Ordering::Relaxed);
+        self.progress.left();
         true
     }
 
@@ -190,7 +190,7 @@ impl Pump {
         let block = self.verify(index, message.block).await?;
         let height = block.height().0;
         self.operators.succeeded(index);
-        self.progress.proven.fetch_max(height, Ordering::Relaxed);
+        self.progress.came(index, height);
         match self.sender.try_send(Ok(block)) {
             Ok(()) => {}
             Err(TrySendError::Closed(_)) => return Err(Left::Closed),
@@ -199,7 +199,6 @@ impl Pump {
                 self.sender.send(block).await.map_err(|_| Left::Closed)?;
             }
         }
-        self.progress.delivered.store(height, Ordering::Relaxed);
         Ok(())
     }
 

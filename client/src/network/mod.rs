@@ -6,6 +6,7 @@ mod config;
 mod error;
 mod feed;
 mod operators;
+mod settle;
 mod submit;
 mod subscribe;
 
@@ -14,5 +15,5 @@ pub use client::Client;
 pub use config::ClientConfig;
 pub use error::ClientError;
 pub use operators::OperatorHealth;
-pub use submit::Receipt;
-pub use subscribe::{BUFFERED_BLOCKS, Subscription};
+pub use submit::{MANY_AT_ONCE, Receipt};
+pub use subscribe::{BUFFERED_BLOCKS, Monitor, Staleness, Subscription};

@@ -1,7 +1,9 @@
 //! The operators of a client, with what is known of each.
 
 use super::{ClientConfig, ClientError};
-use crate::proto::squad_client::SquadClient;
+use crate::proto::{self, squad_client::SquadClient};
+use bytes::Bytes;
+use squad_types::{Tier, TxId};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -100,6 +102,13 @@ impl Operators {
 
     pub(super) fn rpc(&self, index: usize) -> SquadClient<Channel> {
         SquadClient::new(self.list[index].channel.clone()).max_decoding_message_size(self.config.max_message_bytes)
+    }
+
+    /// Asks once for the confirmation of a transaction at a tier or above, in canonical form and unchecked.
+    pub(super) async fn confirmation(&self, index: usize, id: TxId, tier: Tier) -> Result<Bytes, tonic::Status> {
+        let transaction = Bytes::copy_from_slice(id.as_bytes());
+        let request = proto::ConfirmationRequest { transaction, tier: proto::Tier::from(tier).into() };
+        Ok(self.rpc(index).get_confirmation(request).await?.into_inner().confirmation)
     }
 
     fn state(&self, index: usize) -> MutexGuard<'_, State> {

@@ -4,14 +4,18 @@ use super::client::{CommitteeFailure, now};
 use super::operators::{Choice, describe};
 use super::{Client, ClientError};
 use crate::proto::{self, submit_answer::Outcome};
-use crate::{VerifyError, verify};
+use crate::{TrustError, VerifyError, verify};
 use bytes::Bytes;
+use futures::stream::{self, StreamExt};
 use squad_types::{Confirmation, Decode, Evidenced, Tier, Transaction, TxId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How often an operator is asked for the confirmation of a transaction that is already on its way.
-const POLL: Duration = Duration::from_millis(100);
+pub(super) const POLL: Duration = Duration::from_millis(100);
+
+/// Transactions that [`Client::submit_all`] has under way at a time.
+pub const MANY_AT_ONCE: usize = 64;
 
 /// A submitted transaction's confirmation, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +33,10 @@ enum Tried {
     Done(Box<Confirmation>),
     /// It is on its way already.
     Duplicate,
+    /// Refused for good, in this operator's words.
     Refused(ClientError),
+    /// Nothing that any operator says can be checked any more.
+    Untrusted(TrustError),
     Failed(Duration, String),
     Lied(String),
 }
@@ -37,12 +44,14 @@ enum Tried {
 impl Client {
     /// Submits a transaction and waits until a confirmation of its tier, or above, has been checked.
     ///
-    /// A failed try is repeated, with the same validity, at another operator. That is safe: the network orders a
-    /// transaction at most once while it is remembered, an opaque one cannot be ordered after its validity, and an
-    /// Ethereum one is ended by its nonce. So on [`ClientError::Timeout`] the same transaction may be submitted again too.
+    /// A failed try is repeated, with the same validity, at another operator, and so is one that takes long. That is safe:
+    /// the network orders a transaction at most once while it is remembered, an opaque one cannot be ordered after its
+    /// validity, and an Ethereum one is ended by its nonce. So on [`ClientError::Timeout`] the same transaction may be
+    /// submitted again too. A refusal for good is one operator's word, so a second one is heard before it is believed,
+    /// where one can be reached.
     ///
     /// # Errors
-    /// [`ClientError::Rejected`] if an operator refuses it for good, [`ClientError::Timeout`] if the tier is not reached
+    /// [`ClientError::Rejected`] if it is refused for good, [`ClientError::Timeout`] if the tier is not reached
     /// in time, [`ClientError::Nobody`] if every operator served something false, [`ClientError::Trust`] if the
     /// committee that would check the confirmation may not be trusted any more.
     pub async fn submit(&self, transaction: &Transaction, wait: Tier) -> Result<Receipt, ClientError> {
@@ -57,8 +66,33 @@ impl Client {
         }
     }
 
-    async fn submit_until_done(&self, transaction: &Transaction, wait: Tier) -> Result<Receipt, ClientError> {
-        let mut cursor = 0;
+    /// Submits each as [`Client::submit`] does, [`MANY_AT_ONCE`] at a time, so not necessarily in this order; what became
+    /// of each stands at its place. For more, and without checking each confirmation, see [`Client::submit_stream`].
+    pub async fn submit_all(&self, transactions: Vec<Transaction>, wait: Tier) -> Vec<Result<Receipt, ClientError>> {
+        let submissions =
+            transactions.into_iter().map(|transaction| async move { self.submit(&transaction, wait).await });
+        stream::iter(submissions).buffered(MANY_AT_ONCE).collect().await
+    }
+
+    /// The confirmation, checked, of a transaction that was submitted before, by whomever; waits until it has its tier.
+    ///
+    /// # Errors
+    /// [`ClientError::Timeout`] if no operator proves it in time: it may not have been submitted, or wait still.
+    /// [`ClientError::Nobody`] and [`ClientError::Trust`] as for [`Client::submit`].
+    pub async fn confirm(&self, transaction: &Transaction, wait: Tier) -> Result<Receipt, ClientError> {
+        let limit = self.operators.config().submit_timeout;
+        match tokio::time::timeout(limit, self.confirm_until_done(transaction, wait)).await {
+            Ok(done) => done,
+            Err(_) => Err(ClientError::Timeout {
+                what: format!("waiting for a proof that transaction {} is {wait}", transaction.id()),
+                limit_ms: limit.as_millis() as u64,
+                last: self.operators.reasons(&BTreeMap::new()),
+            }),
+        }
+    }
+
+    async fn confirm_until_done(&self, transaction: &Transaction, wait: Tier) -> Result<Receipt, ClientError> {
+        let (mut cursor, patience) = (0, self.operators.config().call_timeout);
         loop {
             let index = match self.operators.choose(cursor, &BTreeMap::new()) {
                 Choice::Use(index) => index,
@@ -67,27 +101,89 @@ impl Client {
                     continue;
                 }
                 Choice::Nobody => {
+                    let what = format!("prove that transaction {} is {wait}", transaction.id());
+                    return Err(ClientError::Nobody { what, reasons: self.operators.reasons(&BTreeMap::new()) });
+                }
+            };
+            cursor = index + 1;
+            match tokio::time::timeout(patience, self.ask(index, transaction, wait)).await {
+                Ok(Ok(Tried::Done(confirmation))) => {
+                    self.operators.succeeded(index);
+                    let operator = self.operators.url(index).to_owned();
+                    return Ok(Receipt { id: transaction.id(), confirmation: *confirmation, operator });
+                }
+                Ok(Ok(Tried::Untrusted(error))) => return Err(error.into()),
+                Ok(Ok(Tried::Lied(why))) => self.operators.lied(index, why),
+                Ok(Ok(Tried::Failed(at_least, why))) => self.operators.failed(index, at_least, why),
+                Ok(Ok(Tried::Duplicate | Tried::Refused(_))) => {}
+                // This one does not know it yet; another one may.
+                Ok(Err(status)) if status.code() == tonic::Code::NotFound => tokio::time::sleep(POLL).await,
+                Ok(Err(status)) => self.operators.failed(index, Duration::ZERO, describe(&status)),
+                Err(_) => self.operators.failed(index, Duration::ZERO, "no answer in time"),
+            }
+        }
+    }
+
+    async fn submit_until_done(&self, transaction: &Transaction, wait: Tier) -> Result<Receipt, ClientError> {
+        let (mut cursor, mut again, mut refusal) = (0, false, None);
+        // Who refused it for good: not asked again.
+        let mut refused = BTreeMap::new();
+        loop {
+            let index = match (self.operators.choose(cursor, &refused), refusal.take()) {
+                (Choice::Use(index), first) => {
+                    refusal = first;
+                    index
+                }
+                // Nobody else can be heard now.
+                (_, Some(first)) => return Err(first),
+                (Choice::Wait(until), None) => {
+                    tokio::time::sleep_until(until).await;
+                    continue;
+                }
+                (Choice::Nobody, None) => {
                     let what = "submit to".to_owned();
                     return Err(ClientError::Nobody { what, reasons: self.operators.reasons(&BTreeMap::new()) });
                 }
             };
             cursor = index + 1;
-            let mut tried = self.try_submit(index, transaction, wait).await;
-            if matches!(tried, Tried::Duplicate) {
-                tried = self.poll(index, transaction, wait).await;
-            }
-            match tried {
+            match self.try_patiently(index, transaction, wait, again).await {
                 Tried::Done(confirmation) => {
                     self.operators.succeeded(index);
                     let operator = self.operators.url(index).to_owned();
                     return Ok(Receipt { id: transaction.id(), confirmation: *confirmation, operator });
                 }
-                Tried::Refused(error) => return Err(error),
+                Tried::Untrusted(error) => return Err(error.into()),
+                Tried::Refused(error) if refusal.is_some() => return Err(error),
+                Tried::Refused(error) => {
+                    refused.insert(index, error.to_string());
+                    refusal = Some(error);
+                }
                 Tried::Failed(at_least, why) => self.operators.failed(index, at_least, why),
                 Tried::Lied(why) => self.operators.lied(index, why),
                 Tried::Duplicate => {}
             }
+            again = true;
         }
+    }
+
+    /// One operator's chance. `again`: an earlier one may have taken the transaction, and only its answer got lost.
+    async fn try_patiently(&self, index: usize, transaction: &Transaction, wait: Tier, again: bool) -> Tried {
+        let patience = self.operators.config().submit_patience;
+        let trial = async {
+            match self.try_submit(index, transaction, wait).await {
+                Tried::Duplicate => self.poll(index, transaction, wait).await,
+                // What was ordered meanwhile is refused too, as expired: so ask for it first.
+                Tried::Refused(error) if again => match self.ask(index, transaction, wait).await {
+                    Ok(found @ Tried::Done(_)) => found,
+                    _ => Tried::Refused(error),
+                },
+                tried => tried,
+            }
+        };
+        tokio::time::timeout(patience, trial).await.unwrap_or_else(|_| {
+            let why = format!("it did not bring the transaction to {wait} within {} ms", patience.as_millis());
+            Tried::Failed(Duration::ZERO, why)
+        })
     }
 
     async fn try_submit(&self, index: usize, transaction: &Transaction, wait: Tier) -> Tried {
@@ -130,19 +226,20 @@ impl Client {
 
     /// Asks for the confirmation of a transaction that the operator knows already, until it has reached the tier.
     async fn poll(&self, index: usize, transaction: &Transaction, wait: Tier) -> Tried {
-        let mut rpc = self.operators.rpc(index);
-        let request = proto::ConfirmationRequest {
-            transaction: Bytes::copy_from_slice(transaction.id().as_bytes()),
-            tier: proto::Tier::from(wait).into(),
-        };
         loop {
-            match rpc.get_confirmation(request.clone()).await {
-                Ok(reply) => return self.check(index, transaction, wait, reply.into_inner().confirmation).await,
-                // Not there yet; the submission's own time limit ends the wait.
+            match self.ask(index, transaction, wait).await {
+                Ok(tried) => return tried,
+                // Not there yet; the operator's time limit ends the wait.
                 Err(status) if status.code() == tonic::Code::NotFound => tokio::time::sleep(POLL).await,
                 Err(status) => return Tried::Failed(Duration::ZERO, describe(&status)),
             }
         }
+    }
+
+    /// Asks once for the confirmation of a transaction.
+    async fn ask(&self, index: usize, transaction: &Transaction, wait: Tier) -> Result<Tried, tonic::Status> {
+        let reply = self.operators.confirmation(index, transaction.id(), wait).await?;
+        Ok(self.check(index, transaction, wait, reply).await)
     }
 
     /// Checks an operator's confirmation against the committee of its epoch.
@@ -169,7 +266,7 @@ impl Client {
         };
         match verify(&confirmation, &trusted, now()) {
             Ok(_) => Tried::Done(Box::new(confirmation)),
-            Err(VerifyError::Trust(error)) => Tried::Refused(error.into()),
+            Err(VerifyError::Trust(error)) => Tried::Untrusted(error),
             Err(error) => Tried::Lied(format!("its confirmation does not hold: {error}")),
         }
     }

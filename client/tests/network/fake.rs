@@ -32,6 +32,10 @@ pub enum Submissions {
     /// Ends the call after this many answers.
     EndAfter(usize),
     Duplicate,
+    /// Takes everything in and never answers.
+    Silent,
+    /// Says that it is too late.
+    Expired,
 }
 
 #[derive(Clone)]
@@ -48,6 +52,10 @@ pub struct Fake {
     /// Fails every subscription with this.
     pub refuse: Option<tonic::Code>,
     pub submissions: Submissions,
+    /// What it says chain time is.
+    pub chain_time: u64,
+    /// Changes what it says the members of later committees are.
+    pub other_members: bool,
     pub asked_from: Arc<Mutex<Vec<u64>>>,
     pub submitted: Arc<Mutex<Vec<Bytes>>>,
 }
@@ -64,6 +72,8 @@ impl Fake {
             gap: None,
             refuse: None,
             submissions: Submissions::Accept,
+            chain_time: 1_200,
+            other_members: false,
             asked_from: Arc::default(),
             submitted: Arc::default(),
         }
@@ -126,6 +136,8 @@ impl Fake {
             Submissions::Busy => rejected("busy", 60_000, false),
             Submissions::Refuse => rejected("too_large", 0, true),
             Submissions::Duplicate => rejected("duplicate", 0, false),
+            Submissions::Expired => rejected("expired", 0, true),
+            Submissions::Silent => return None,
         };
         Some(proto::SubmitAnswer { id, outcome: Some(outcome) })
     }
@@ -170,6 +182,11 @@ impl Squad for Fake {
                 let until = (request.valid_until_ms > 0).then_some(squad_types::Timestamp(request.valid_until_ms));
                 let list = if request.batch.is_empty() { vec![request.data] } else { request.batch };
                 let mut answers = Vec::new();
+                if fake.submissions == Submissions::Silent {
+                    fake.submitted.lock().unwrap().extend(list);
+                    std::future::pending::<()>().await;
+                    return None;
+                }
                 for (id, data) in (request.id..).zip(list) {
                     let namespace = NamespaceId(request.namespace);
                     let transaction = Transaction { namespace, valid_until: until, hint: None, data };
@@ -187,7 +204,12 @@ impl Squad for Fake {
     }
 
     async fn get_status(&self, _: Request<proto::StatusRequest>) -> Result<Response<proto::StatusReply>, Status> {
-        Ok(Response::new(proto::StatusReply { height: self.upto as u64, accepting: true, ..Default::default() }))
+        Ok(Response::new(proto::StatusReply {
+            height: self.upto as u64,
+            accepting: true,
+            chain_time_ms: self.chain_time,
+            ..Default::default()
+        }))
     }
 
     async fn get_genesis(&self, _: Request<proto::GenesisRequest>) -> Result<Response<proto::GenesisReply>, Status> {
@@ -201,7 +223,10 @@ impl Squad for Fake {
         let epoch = request.into_inner().epoch;
         let mut proofs = self.blocks.iter().filter_map(TestBlock::committee_proof);
         let proof = proofs.find(|proof| proof.header.epoch.next().0 == epoch);
-        let proof = proof.ok_or_else(|| Status::not_found("no such epoch"))?;
+        let mut proof = proof.ok_or_else(|| Status::not_found("no such epoch"))?;
+        if self.other_members {
+            proof.members[0].stake.0 += 1;
+        }
         Ok(Response::new(proto::CommitteeReply { proof: proof.to_bytes() }))
     }
 

@@ -2,9 +2,12 @@
 
 use super::fake::{Fake, Then};
 use super::{EVM, HEIGHTS, client, honest};
-use squad_client::{BlockVerifier, ClientError, Subscription};
+use squad_client::{BlockVerifier, Client, ClientConfig, ClientError, Subscription};
 use squad_types::Height;
 use std::time::Duration;
+
+/// Longer than any test.
+const NEVER: Duration = Duration::from_secs(3_600);
 
 /// Reads heights `from` to `to`, which must come one by one.
 async fn read(subscription: &mut Subscription, from: u64, to: u64) {
@@ -151,4 +154,69 @@ async fn a_reader_that_waits_holds_the_operator_up_and_loses_nothing() {
     }
     assert!(subscription.highest_known() <= 2 + squad_client::network::BUFFERED_BLOCKS as u64);
     read(&mut subscription, 2, HEIGHTS).await;
+}
+
+#[tokio::test]
+async fn staleness_tells_how_old_and_how_far_behind_the_reader_is() {
+    let honest = honest();
+    let lagging = honest.sibling(|fake| fake.upto = 4);
+    let change = |config: &mut squad_client::ClientConfig| config.probe_interval = Duration::from_millis(20);
+    let client = client(&[&lagging, &honest], change).await;
+    let mut subscription = client.subscribe(EVM, Height(2));
+    let monitor = subscription.monitor();
+    let before = monitor.staleness();
+    assert_eq!((before.height, before.age), (Height(1), None));
+    read(&mut subscription, 2, 4).await;
+    // The other operator proves its tip, though the one that is followed says nothing of it.
+    while monitor.highest_known() < HEIGHTS {
+        tokio::task::yield_now().await;
+    }
+    let stale = monitor.staleness();
+    assert_eq!((stale.height, stale.behind), (Height(4), HEIGHTS - 4));
+    assert_eq!(stale.operator, Some(client.operators()[0].url.clone()));
+    // The fabricated network began a minute ago and made its blocks at once.
+    assert!(stale.age.unwrap() > Duration::from_secs(50));
+    assert!(stale.exceeds(Duration::from_secs(50)) && !stale.exceeds(Duration::from_secs(3_600)), "{stale:?}");
+}
+
+#[tokio::test]
+async fn staleness_grows_and_names_nobody_while_no_operator_serves() {
+    let gone = honest().sibling(|fake| (fake.upto, fake.then) = (3, Then::Break));
+    let hours = |config: &mut ClientConfig| (config.back_off, config.max_back_off) = (NEVER, NEVER);
+    let client = client(&[&gone], hours).await;
+    let mut subscription = client.subscribe(EVM, Height(1));
+    read(&mut subscription, 1, 3).await;
+    while subscription.staleness().operator.is_some() {
+        tokio::task::yield_now().await;
+    }
+    let first = subscription.staleness();
+    while subscription.staleness().silent == first.silent {
+        tokio::task::yield_now().await;
+    }
+    assert!(subscription.staleness().silent > first.silent);
+    assert_eq!((first.height, first.behind, subscription.switches()), (Height(3), 0, 1));
+}
+
+#[tokio::test]
+async fn a_client_starts_from_a_pinned_committee_and_leaves_who_serves_another() {
+    let honest = honest();
+    let proof = honest.blocks.iter().filter_map(squad_client::testing::TestBlock::committee_proof).nth(1).unwrap();
+    let members = squad_types::Committee::new(proof.header.epoch.next(), proof.members.clone()).unwrap();
+    let network = honest.chain.genesis.network_id();
+    let pin = squad_client::TrustedCommittee::new(network, members, proof.header.timestamp).pin();
+    let liar = honest.sibling(|fake| fake.other_members = true);
+    let urls = [liar.serve().await, honest.serve().await];
+    let client = Client::from_pin(ClientConfig::new(urls), &pin).await.unwrap();
+    assert_eq!(client.operators()[0].falsehoods, 1, "{:?}", client.operators());
+    // Epoch 2 begins at height 8.
+    read(&mut client.subscribe(EVM, Height(9)), 9, HEIGHTS).await;
+    // The first committee comes with the genesis.
+    let first = squad_client::TrustedCommittee::from_genesis(&honest.chain.genesis).unwrap().pin();
+    let client = Client::from_pin(ClientConfig::new([honest.serve().await]), &first).await.unwrap();
+    read(&mut client.subscribe(EVM, Height(1)), 1, HEIGHTS).await;
+    let alone = Client::from_pin(ClientConfig::new([liar.serve().await]), &pin).await.unwrap_err();
+    assert!(matches!(&alone, ClientError::Nobody { reasons, .. } if reasons.contains("pinned")), "{alone}");
+    let old = squad_client::Pin { as_of: squad_types::Timestamp(1), ..pin };
+    let stale = Client::from_pin(ClientConfig::new([honest.serve().await]), &old).await.unwrap_err();
+    assert!(matches!(stale, ClientError::Trust(squad_client::TrustError::Stale { .. })), "{stale}");
 }
