@@ -7,6 +7,7 @@
 
 pub mod block;
 pub mod follow;
+pub mod json;
 #[cfg(feature = "network")]
 pub mod network;
 #[cfg(feature = "proto")]
