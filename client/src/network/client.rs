@@ -71,10 +71,11 @@ impl Client {
     }
 
     /// Chain time now, which `valid_until` is compared with. Nothing proves it: of what the operators say, the middle is
-    /// taken once over half of them have answered, so that a few that lie cannot make transactions expire early.
+    /// taken once over half of them have answered, or all that do answer, so that a few that lie cannot make transactions
+    /// expire early.
     ///
     /// # Errors
-    /// [`ClientError::Nobody`] if too few answer.
+    /// [`ClientError::Nobody`] if none answers.
     pub async fn chain_time(&self) -> Result<Timestamp, ClientError> {
         let (count, mut times, mut reasons) = (self.operators.len(), Vec::new(), Vec::new());
         let mut answers: FuturesUnordered<_> = (0..count).map(|index| self.status(index)).collect();
