@@ -1,4 +1,5 @@
-//! Generates the gRPC messages and stubs from `proto/squad.proto`, without a system `protoc`.
+//! Generates the gRPC messages and stubs from `proto/squad.proto`, without a system `protoc`, and the
+//! descriptor that servers answer reflection with.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=proto/squad.proto");
@@ -7,7 +8,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 #[cfg(feature = "proto")]
 fn generate() -> Result<(), Box<dyn std::error::Error>> {
-    let files = protox::compile(["proto/squad.proto"], ["proto"])?;
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    // With comments and imports, as reflection serves it.
+    compiler.include_source_info(true).include_imports(true).open_file("squad.proto")?;
+    let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("squad.bin"), compiler.encode_file_descriptor_set())?;
+    let files = compiler.file_descriptor_set();
     tonic_prost_build::configure()
         // Blocks and transactions are shared with the buffer they arrived in.
         .bytes(".")

@@ -3,6 +3,9 @@
 
 tonic::include_proto!("squad");
 
+/// `proto/squad.proto` in its encoded form, with comments: what a server answers reflection with.
+pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("squad");
+
 impl From<squad_types::Tier> for Tier {
     fn from(tier: squad_types::Tier) -> Self {
         match tier {

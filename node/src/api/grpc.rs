@@ -55,7 +55,7 @@ impl GrpcServer {
 /// Serves gRPC on a bound socket.
 ///
 /// # Errors
-/// A socket that has no address.
+/// A socket that has no address, or a description of the interface that does not decode.
 pub fn serve_grpc(listener: TcpListener, gate: Gate, limits: &Limits) -> std::io::Result<GrpcServer> {
     let address = listener.local_addr()?;
     let (stop, mut stopped) = watch::channel(false);
@@ -66,10 +66,18 @@ pub fn serve_grpc(listener: TcpListener, gate: Gate, limits: &Limits) -> std::io
         let _ = stopped.wait_for(|stop| *stop).await;
     };
     let incoming = limited::incoming(listener, Arc::new(Semaphore::new(limits.grpc_connections as usize)));
+    // Both forms of reflection: tools in use ask for either.
+    let described = || {
+        tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(proto::FILE_DESCRIPTOR_SET)
+    };
+    let reflection = described().build_v1().map_err(std::io::Error::other)?;
+    let old_reflection = described().build_v1alpha().map_err(std::io::Error::other)?;
     let serving = tonic::transport::Server::builder()
         .max_concurrent_streams(limits.grpc_streams)
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .add_service(server)
+        .add_service(reflection)
+        .add_service(old_reflection)
         .serve_with_incoming_shutdown(incoming, shutdown);
     Ok(GrpcServer { address, stop, task: tokio::spawn(serving) })
 }

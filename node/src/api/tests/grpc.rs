@@ -174,3 +174,29 @@ async fn connections_over_the_limit_are_closed_at_once() {
         assert!(SquadClient::new(channel).get_status(proto::StatusRequest {}).await.is_err());
     }
 }
+
+#[tokio::test]
+async fn reflection_names_the_service_and_describes_it_with_comments() {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
+
+    let (_node, server, _client) = served().await;
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", server.address())).unwrap();
+    let mut reflection = ServerReflectionClient::new(endpoint.connect().await.unwrap());
+    let questions =
+        [MessageRequest::ListServices(String::new()), MessageRequest::FileContainingSymbol("squad.Squad".to_owned())];
+    let ask = |question| ServerReflectionRequest { host: String::new(), message_request: Some(question) };
+    let questions = futures::stream::iter(questions.map(ask));
+    let mut answers = reflection.server_reflection_info(questions).await.unwrap().into_inner();
+    let mut answer = async || -> MessageResponse {
+        let answer: ServerReflectionResponse = answers.message().await.unwrap().unwrap();
+        answer.message_response.unwrap()
+    };
+    let MessageResponse::ListServicesResponse(services) = answer().await else { panic!("no list of services") };
+    assert!(services.service.iter().any(|service| service.name == "squad.Squad"), "{services:?}");
+    let MessageResponse::FileDescriptorResponse(files) = answer().await else { panic!("no description") };
+    let comment = b"Chain time, which valid_until_ms is compared with";
+    assert!(files.file_descriptor_proto.iter().any(|file| file.windows(comment.len()).any(|text| text == comment)));
+}
