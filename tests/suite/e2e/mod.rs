@@ -8,6 +8,7 @@ mod confirmations;
 mod devnet;
 mod disk;
 mod forged;
+mod guide;
 mod kills;
 mod life;
 mod process;
