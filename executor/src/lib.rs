@@ -41,9 +41,10 @@ pub use follow::follow;
 pub use genesis::*;
 pub use grpc::{GrpcFeed, GrpcForwarder, GrpcOperators};
 pub use operators::{Feed, FeedError, OperatorSource, Operators};
-pub use pending::{MAX_PENDING, Pending};
+pub use pending::{MAX_PENDING, Pending, PendingTransaction};
 pub use rpc::{
-    INTERNAL, INVALID_PARAMS, MAX_TRANSACTION_BYTES, REVERTED, RpcContext, RpcLimits, RpcServer, SERVER_ERROR, serve,
+    INTERNAL, INVALID_PARAMS, LIMIT_EXCEEDED, MAX_TRANSACTION_BYTES, REVERTED, RpcContext, RpcLimits, RpcServer,
+    SERVER_ERROR, SYNC_NONCE_GAP, SYNC_NOT_READY, SYNC_TIMEOUT, openrpc, serve,
 };
 pub use source::*;
 pub use state::*;

@@ -1,9 +1,11 @@
 //! Executing ordered blocks and calls with revm.
 
+mod access;
 mod block;
 mod call;
 mod record;
 
+pub use access::{AccessOutcome, access_list};
 pub(crate) use block::next_base_fee;
 pub use block::{Execution, execute};
 pub use call::{CALL_GAS_CAP, CallError, CallOutcome, CallRequest, call, estimate_gas};

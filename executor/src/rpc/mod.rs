@@ -1,15 +1,38 @@
 //! JSON-RPC for wallets, over HTTP and WebSocket on one port.
+//!
+//! A request passes `http` (connections, browsers' rules), `gate` (how many at once), and `server`, which registered it
+//! from the table in `methods`; `args` and `parse` read its parameters; the rest are the answers. What the table holds,
+//! `discover` describes.
 
+mod access;
 mod args;
 mod blocks;
+mod call_args;
+mod calls;
+mod discover;
 mod fees;
+mod filter;
+mod filters;
 mod format;
+mod gate;
+mod http;
+mod logs;
+mod methods;
 mod network;
+mod overrides;
+mod parse;
+mod pending_block;
 mod server;
+mod socket;
 mod state;
 mod submit;
+mod subscribe;
+mod sync;
 
-pub use args::{INTERNAL, INVALID_PARAMS, REVERTED, SERVER_ERROR};
+pub use args::{
+    INTERNAL, INVALID_PARAMS, LIMIT_EXCEEDED, REVERTED, SERVER_ERROR, SYNC_NONCE_GAP, SYNC_NOT_READY, SYNC_TIMEOUT,
+};
+pub use discover::document as openrpc;
 pub use server::{RpcLimits, RpcServer, serve};
 pub use submit::MAX_TRANSACTION_BYTES;
 
@@ -23,11 +46,15 @@ use crate::{
 };
 use alloy_consensus::Header;
 use alloy_primitives::B256;
-use args::{BlockId, Reply, internal, refused};
+use args::{Reply, internal, refused};
 use bytes::Bytes;
+use filters::Filters;
+use parse::BlockId;
+use squad_types::Tier;
 use std::{future::Future, pin::Pin, sync::Arc};
+use tokio::sync::Semaphore;
 
-type Submission = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
+type Submission = Pin<Box<dyn Future<Output = Result<Tier, Refusal>> + Send>>;
 
 /// What every method can use.
 #[derive(Clone)]
@@ -39,6 +66,10 @@ pub struct RpcContext {
     /// Live facts.
     pub status: Arc<Status>,
     forward: Arc<dyn Fn(Bytes) -> Submission + Send + Sync>,
+    filters: Arc<Filters>,
+    limits: RpcLimits,
+    /// Places for requests that read.
+    reads: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for RpcContext {
@@ -60,7 +91,14 @@ impl RpcContext {
             let forwarder = forwarder.clone();
             Box::pin(async move { forwarder.submit(raw).await })
         });
-        Self { chain, pending, status, forward }
+        let limits = RpcLimits::default();
+        let reads = Arc::new(Semaphore::new(limits.reads.max(1)));
+        Self { chain, pending, status, forward, filters: Arc::default(), limits, reads }
+    }
+
+    fn limit(&mut self, limits: RpcLimits) {
+        self.limits = limits;
+        self.reads = Arc::new(Semaphore::new(limits.reads.max(1)));
     }
 
     fn head(&self) -> Head {
