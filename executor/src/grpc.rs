@@ -25,8 +25,9 @@ use tonic::{
 
 /// Time to connect before the next operator is asked.
 const CONNECT: Duration = Duration::from_secs(2);
-/// Time an operator has to answer a submission: a batch, its disk and some queueing.
-const SUBMIT: Duration = Duration::from_secs(10);
+/// Time an operator has to answer a submission. Longer than it waits itself for a transaction to be secured before it
+/// says that it took it and cannot say more.
+const SUBMIT: Duration = Duration::from_secs(20);
 /// Pings that notice a dead connection under an open stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Largest message read: a block of the largest size that a network's parameters allow, with its proofs.

@@ -100,15 +100,16 @@ impl Pending {
         inner
     }
 
-    /// Remembers a forwarded transaction.
+    /// Remembers a forwarded transaction. One that is known already never becomes less firm.
     pub fn insert(&self, envelope: TxEnvelope, sender: Address, tier: Tier) {
         let (hash, since) = (*envelope.tx_hash(), Instant::now());
         let mut inner = self.lock();
-        inner.by_sender.entry(sender).or_default().insert(envelope.nonce(), hash);
-        let transaction = PendingTransaction { envelope, sender, tier };
-        let before = inner.by_hash.insert(hash, Entry { transaction, since });
+        let before = inner.by_hash.get(&hash).map(|entry| entry.transaction.tier);
+        let transaction = PendingTransaction { envelope, sender, tier: before.unwrap_or(tier).max(tier) };
+        inner.by_sender.entry(sender).or_default().insert(transaction.envelope.nonce(), hash);
+        inner.by_hash.insert(hash, Entry { transaction, since });
         inner.age.push_back((hash, since));
-        if tier >= Tier::Secured && before.is_none_or(|entry| entry.transaction.tier < Tier::Secured) {
+        if tier >= Tier::Secured && before.is_none_or(|before| before < Tier::Secured) {
             inner.announce(hash);
         }
         inner.expire(since);
@@ -213,6 +214,7 @@ mod tests {
         insert(&pending, 0, Tier::Batched);
         assert_eq!(pending.arrived(from, 9), (vec![transfer(1).hash()], from + 1));
         insert(&pending, 0, Tier::Secured);
+        insert(&pending, 0, Tier::Batched);
         insert(&pending, 0, Tier::Secured);
         assert_eq!(pending.arrived(from + 1, 9), (vec![transfer(0).hash()], from + 2));
         assert_eq!(pending.arrived(from, 1), (vec![transfer(1).hash()], from + 1));

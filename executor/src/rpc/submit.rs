@@ -100,6 +100,10 @@ async fn hand_over_here(ctx: &RpcContext, raw: Bytes) -> Result<B256, NotTaken> 
         Refusal::Busy(reason) => NotTaken::Busy(reason),
     })?;
     ctx.pending.insert(tx.envelope, tx.sender, tier);
+    // It may have been ordered and executed faster than the answer came.
+    if super::blocks::locate(ctx, hash)?.is_some() {
+        ctx.pending.settle([hash].iter());
+    }
     Ok(hash)
 }
 

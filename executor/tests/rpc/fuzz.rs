@@ -38,6 +38,38 @@ impl Generator<'_> {
         }
     }
 
+    /// What is wrong with `value` by `schema`; the inside of numbers and of texts without fixed length is not looked at.
+    fn judge(&self, schema: &Value, value: &Value) -> Result<(), String> {
+        let schema = self.resolve(schema);
+        let wrong = |what: &str| Err(format!("{what}: {value} by {schema}"));
+        if let Some(choices) = schema.get("oneOf").and_then(Value::as_array) {
+            let fits = choices.iter().any(|choice| self.judge(choice, value).is_ok());
+            return if fits { Ok(()) } else { wrong("fits no choice") };
+        }
+        if let Some(values) = schema.get("enum").and_then(Value::as_array) {
+            return if values.contains(value) { Ok(()) } else { wrong("is not listed") };
+        }
+        match (schema["type"].as_str().unwrap(), value) {
+            ("null", Value::Null) | ("boolean", Value::Bool(_)) | ("integer" | "number", Value::Number(_)) => Ok(()),
+            ("string", Value::String(text)) => match schema.get("pattern").and_then(Value::as_str) {
+                Some(pattern) if !text.starts_with("0x") => wrong(pattern),
+                Some(pattern) if length_of(pattern).is_some_and(|length| length != text.len()) => wrong(pattern),
+                _ => Ok(()),
+            },
+            ("array", Value::Array(values)) => values.iter().try_for_each(|value| self.judge(&schema["items"], value)),
+            ("object", Value::Object(fields)) => {
+                let missing = schema["required"].as_array().into_iter().flatten();
+                if let Some(name) = missing.filter_map(Value::as_str).find(|name| !fields.contains_key(*name)) {
+                    return wrong(name);
+                }
+                let listed = schema["properties"].as_object().into_iter().flatten();
+                let mut present = listed.filter_map(|(name, schema)| Some((schema, fields.get(name)?)));
+                present.try_for_each(|(schema, value)| self.judge(schema, value))
+            }
+            _ => wrong("has another type"),
+        }
+    }
+
     fn value(&self, schema: &Value, runner: &mut TestRunner) -> Value {
         let schema = self.resolve(schema);
         if let Some(choices) = schema.get("oneOf").and_then(Value::as_array) {
@@ -241,7 +273,14 @@ async fn whatever_is_asked_gets_a_proper_answer() {
         let (status, answer) = rollup.raw(&request).await;
         assert_eq!(status, 200, "{request}");
         check(&answer, &id, &request);
-        if answer.get("error").is_some() { refused += 1 } else { answered += 1 }
+        match answer.get("result") {
+            Some(result) => {
+                answered += 1;
+                let judged = generator.judge(&method["result"]["schema"], result);
+                judged.unwrap_or_else(|why| panic!("{request}: {why}"));
+            }
+            None => refused += 1,
+        }
     }
     // Both sides of the interface were seen.
     assert!(answered > REQUESTS / 5 && refused > REQUESTS / 5, "{answered} answered, {refused} refused");
