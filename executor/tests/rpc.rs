@@ -7,8 +7,8 @@ use alloy_primitives::{Address, Bytes, TxKind, U256, keccak256};
 use common::{LOGGER, Ordered, REVERTER, STORER, deploy_code, wallet};
 use serde_json::{Value, json};
 use squad_executor::{
-    ChannelForwarder, ChannelSource, Error, Genesis, OrderedBlock, RollupConfig, RpcLimits, TRANSFER_GAS, dev_accounts,
-    run_with,
+    ChannelForwarder, ChannelSource, Error, Genesis, OrderedBlock, RollupConfig, RpcLimits, StateConfig, TRANSFER_GAS,
+    dev_accounts, run_with,
 };
 use std::net::SocketAddr;
 use tokio::{
@@ -34,6 +34,7 @@ impl Rollup {
             genesis: Genesis::devnet(),
             rpc: ([127, 0, 0, 1], 0).into(),
             limits: RpcLimits::default(),
+            state: StateConfig::default(),
         };
         let (blocks, source) = ChannelSource::new(16);
         let (transactions, forwarded) = mpsc::channel(64);
