@@ -22,6 +22,7 @@ mod error;
 mod evm;
 mod follow;
 mod genesis;
+mod genesis_file;
 mod grpc;
 mod logs;
 mod operators;
