@@ -79,6 +79,10 @@ export async function cast({ rpc, ws, key, counter: { bytecode }, step, named })
     assert.equal(block.hash, receipt.blockHash)
     assert.equal(JSON.parse(await ask('block', '--json', 'finalized')).hash.length, 66)
   })
+  await step('proof', async () => {
+    const found = JSON.parse(await ask('proof', contractAddress, '0'))
+    assert.equal(BigInt(found.storageProof[0].value), 12n)
+  })
   await step('access list', async () => {
     const found = await ask('access-list', '--json', '--from', from, contractAddress, 'add(uint256)', '1')
     assert.equal(JSON.parse(found).accessList[0].storageKeys.length, 1)

@@ -118,6 +118,10 @@ export async function run({ rpc, ws, key, counter: { abi, bytecode }, step, name
     const blockNumber = added.blockNumber - 1n
     assert.equal(await reader.readContract({ ...contract, functionName: 'value', blockNumber }), 5n)
   })
+  await step('proof (EIP-1186)', async () => {
+    const found = await reader.getProof({ address, storageKeys: [`0x${'0'.repeat(64)}`] })
+    assert.equal(found.storageProof[0].value, 12n)
+  })
   await step('access list', async () => {
     const data = encodeFunctionData({ abi, functionName: 'add', args: [1n] })
     const { accessList } = await reader.createAccessList({ account, to: address, data })

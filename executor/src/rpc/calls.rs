@@ -6,6 +6,7 @@ use super::{
     call_args,
     format::{data, quantity},
     overrides::Overridden,
+    state::unreadable,
 };
 use crate::{
     evm::{CallError, CallOutcome, CallRequest, call, estimate_gas},
@@ -51,6 +52,7 @@ pub(super) fn estimate(ctx: &RpcContext, args: Args) -> Reply {
 pub(super) fn call_error(error: CallError) -> ErrorObjectOwned {
     match error {
         CallError::Reverted(output) => reverted(&output),
+        CallError::State(error) => unreadable(error),
         other => refused(other.to_string()),
     }
 }

@@ -1,7 +1,8 @@
 //! Which logs somebody asks for: the filter object of `eth_getLogs`, `eth_newFilter` and `eth_subscribe`.
 
 use super::parse::{BlockId, Fields, Parsed, address, block_number, hash, list};
-use alloy_primitives::{Address, B256, Bloom, BloomInput, Log};
+use crate::LogFilter;
+use alloy_primitives::B256;
 use serde_json::Value;
 
 /// Addresses, and alternatives at one topic's position, that a filter names at most (as geth).
@@ -16,37 +17,6 @@ pub(super) enum Span {
     Range(BlockId, BlockId),
     /// One block.
     Block(B256),
-}
-
-/// What a log must be like.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct LogFilter {
-    /// Emitted by one of these; by anybody if empty.
-    addresses: Vec<Address>,
-    /// At each position one of these; anything if empty.
-    topics: Vec<Vec<B256>>,
-}
-
-impl LogFilter {
-    /// Whether a block with this bloom can hold a log that matches.
-    pub(super) fn may_match(&self, bloom: &Bloom) -> bool {
-        let holds = |raw: &[u8]| bloom.contains_input(BloomInput::Raw(raw));
-        let addresses = self.addresses.is_empty() || self.addresses.iter().any(|address| holds(address.as_slice()));
-        let any = |topics: &Vec<B256>| topics.is_empty() || topics.iter().any(|topic| holds(topic.as_slice()));
-        addresses && self.topics.iter().all(any)
-    }
-
-    /// Whether the log is asked for.
-    pub(super) fn matches(&self, log: &Log) -> bool {
-        let topics = log.data.topics();
-        let position = |(at, wanted): (usize, &Vec<B256>)| match topics.get(at) {
-            // A position that takes anything still needs a topic there, as in geth.
-            Some(topic) => wanted.is_empty() || wanted.contains(topic),
-            None => false,
-        };
-        (self.addresses.is_empty() || self.addresses.contains(&log.address))
-            && self.topics.iter().enumerate().all(position)
-    }
 }
 
 /// Reads a filter object.
@@ -90,7 +60,7 @@ fn topics(value: &Value) -> Parsed<Vec<Vec<B256>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use alloy_primitives::{Address, Log};
     use serde_json::json;
 
     fn filter(value: Value) -> LogFilter {
@@ -121,21 +91,5 @@ mod tests {
         assert!(log_filter(&json!({"topics": [null, null, null, null, null]})).is_err());
         assert!(log_filter(&json!({"address": vec![Address::ZERO; MAX_ALTERNATIVES + 1]})).is_err());
         assert!(log_filter(&json!([])).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn a_bloom_never_hides_a_log_that_matches(
-            who in 0u8..3, topics in prop::collection::vec(0u8..3, 0..4),
-            addresses in prop::collection::vec((0u8..3).prop_map(Address::repeat_byte), 0..2),
-            wanted in prop::collection::vec(prop::collection::vec((0u8..3).prop_map(B256::repeat_byte), 0..2), 0..4),
-        ) {
-            let log = log(who, &topics);
-            let filter = LogFilter { addresses, topics: wanted };
-            let bloom: Bloom = std::iter::once(&log).collect();
-            if filter.matches(&log) {
-                prop_assert!(filter.may_match(&bloom));
-            }
-        }
     }
 }

@@ -3,11 +3,12 @@
 use super::{
     RpcContext,
     args::{Args, Reply, refused},
-    filter::{LogFilter, Span, log_filter},
+    filter::{Span, log_filter},
     format::data,
     logs,
     parse::{self, BlockId},
 };
+use crate::LogFilter;
 use serde_json::Value;
 use std::{
     collections::HashMap,

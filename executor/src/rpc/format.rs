@@ -1,12 +1,13 @@
 //! Blocks, transactions and receipts as Ethereum's JSON writes them.
 
 use crate::{
+    FoundLog,
     evm::{StoredBody, StoredReceipt, StoredTransaction},
     pending::PendingTransaction,
 };
 use alloy_consensus::{Header, Transaction as _, TxEnvelope, Typed2718};
 use alloy_eips::eip2718::Decodable2718;
-use alloy_primitives::{Address, B256, Bloom, Log, U256};
+use alloy_primitives::{Address, B256, Bloom, U256};
 use serde_json::{Map, Value, json};
 
 /// A quantity: hex without leading zeros, zero as `0x0`.
@@ -192,7 +193,17 @@ pub(super) fn receipt(tx: &StoredTransaction, receipt: &StoredReceipt, place: Pl
     };
     let bloom: Bloom = receipt.logs.iter().collect();
     let header = place.header;
-    let logs = receipt.logs.iter().enumerate().map(|(at, entry)| log(entry, tx.hash, place, logs_before + at));
+    let logs = receipt.logs.iter().enumerate().map(|(at, entry)| {
+        log(&FoundLog {
+            number: header.number,
+            block_hash: place.hash,
+            timestamp: header.timestamp,
+            transaction_hash: tx.hash,
+            transaction_index: place.index as u32,
+            log_index: (logs_before + at) as u32,
+            log: entry.clone(),
+        })
+    });
     // Ethereum names the address also where the deployment failed.
     let created = envelope.is_create().then(|| tx.sender.create(envelope.nonce()));
     json!({
@@ -213,19 +224,19 @@ pub(super) fn receipt(tx: &StoredTransaction, receipt: &StoredReceipt, place: Pl
     })
 }
 
-/// A log of an ordered transaction; `at` counts the block's logs.
-pub(super) fn log(log: &Log, transaction: B256, place: Place<'_>, at: usize) -> Value {
-    let topics: Vec<Value> = log.data.topics().iter().map(|topic| hash(*topic)).collect();
+/// A log of an ordered transaction.
+pub(super) fn log(found: &FoundLog) -> Value {
+    let topics: Vec<Value> = found.log.data.topics().iter().map(|topic| hash(*topic)).collect();
     json!({
-        "address": address(log.address),
+        "address": address(found.log.address),
         "topics": topics,
-        "data": data(&log.data.data),
-        "blockHash": hash(place.hash),
-        "blockNumber": quantity(place.header.number),
-        "blockTimestamp": quantity(place.header.timestamp),
-        "transactionHash": hash(transaction),
-        "transactionIndex": quantity(place.index),
-        "logIndex": quantity(at),
+        "data": data(&found.log.data.data),
+        "blockHash": hash(found.block_hash),
+        "blockNumber": quantity(found.number),
+        "blockTimestamp": quantity(found.timestamp),
+        "transactionHash": hash(found.transaction_hash),
+        "transactionIndex": quantity(found.transaction_index),
+        "logIndex": quantity(found.log_index),
         "removed": false,
     })
 }

@@ -3,11 +3,11 @@
 use super::{
     RpcContext,
     args::{Args, Reply, exceeded, invalid, refused},
-    filter::{LogFilter, Span, log_filter},
-    format::{self, Place},
+    filter::{Span, log_filter},
+    format,
     parse::BlockId,
 };
-use crate::evm::StoredBody;
+use crate::{FoundLog, LogFilter, evm::StoredBody};
 use alloy_consensus::Header;
 use alloy_primitives::B256;
 use serde_json::Value;
@@ -41,7 +41,7 @@ pub(super) fn find(ctx: &RpcContext, span: Span, filter: &LogFilter) -> Reply {
         if !filter.may_match(&header.logs_bloom) {
             continue;
         }
-        found.add(block_logs(&header, hash, &ctx.body(number)?, filter), (from, number))?;
+        found.add(of_block(&header, hash, &ctx.body(number)?, filter), (from, number))?;
     }
     Ok(Value::Array(found.logs))
 }
@@ -87,10 +87,10 @@ impl Found {
         Self { logs: Vec::new(), bytes: 0, most: ctx.limits.logs, most_bytes }
     }
 
-    fn add(&mut self, logs: Vec<(Value, usize)>, (from, number): (u64, u64)) -> Reply<()> {
-        for (log, bytes) in logs {
-            self.bytes += bytes;
-            self.logs.push(log);
+    fn add(&mut self, logs: Vec<FoundLog>, (from, number): (u64, u64)) -> Reply<()> {
+        for found in &logs {
+            self.bytes += LOG_OVERHEAD + 2 * found.log.data.data.len();
+            self.logs.push(format::log(found));
         }
         if self.logs.len() <= self.most && self.bytes <= self.most_bytes {
             return Ok(());
@@ -104,17 +104,9 @@ impl Found {
     }
 }
 
-/// The logs of one block that match, each with about the bytes that it takes in an answer.
-pub(super) fn block_logs(header: &Header, hash: B256, body: &StoredBody, filter: &LogFilter) -> Vec<(Value, usize)> {
-    let (mut found, mut at) = (Vec::new(), 0);
-    for (index, (tx, receipt)) in body.transactions.iter().zip(&body.receipts).enumerate() {
-        for log in &receipt.logs {
-            if filter.matches(log) {
-                let place = Place { header, hash, index };
-                found.push((format::log(log, tx.hash, place, at), LOG_OVERHEAD + 2 * log.data.data.len()));
-            }
-            at += 1;
-        }
-    }
+/// The logs of one block that match.
+pub(super) fn of_block(header: &Header, hash: B256, body: &StoredBody, filter: &LogFilter) -> Vec<FoundLog> {
+    let mut found = Vec::new();
+    filter.collect(header, hash, body, &mut found);
     found
 }

@@ -3,7 +3,7 @@
 use super::{
     RpcContext, access,
     args::{Args, Reply},
-    blocks, calls, discover, fees, filters, logs, network, pending_block, state, submit, sync,
+    blocks, calls, discover, fees, filters, logs, network, pending_block, proof, state, submit, sync,
 };
 use std::{future::Future, pin::Pin};
 
@@ -240,6 +240,13 @@ const STATE: &[Method] = &[
         &[ADDRESS, need("slot", "Slot"), AT],
         One("Hash"),
         Read(state::storage),
+    ),
+    method(
+        "eth_getProof",
+        "An account and storage slots with their proofs under the block's state root (EIP-1186).",
+        &[ADDRESS, Param { name: "slots", shape: List("Slot"), required: true }, AT],
+        One("Proof"),
+        Read(proof::answer),
     ),
 ];
 

@@ -22,6 +22,7 @@ mod network;
 mod overrides;
 mod parse;
 mod pending_block;
+mod proof;
 mod server;
 mod socket;
 mod state;
@@ -136,7 +137,7 @@ impl RpcContext {
     fn state(&self, id: BlockId) -> Reply<(Header, StateView)> {
         let number = self.resolve(id)?.ok_or_else(|| refused("header not found"))?;
         let (header, _) = self.header(number)?;
-        let view = self.chain.state_at(number).map_err(|error| refused(error.to_string()))?;
+        let view = self.chain.state_at(number).map_err(state::unreadable)?;
         Ok((header, view))
     }
 }

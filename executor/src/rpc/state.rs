@@ -2,15 +2,19 @@
 
 use super::{
     RpcContext,
-    args::{Args, Reply, refused},
+    args::{Args, Reply, internal, refused},
     format::{data, quantity, storage_word},
     parse::BlockId,
 };
 use crate::state::{StateError, StateRead};
 use jsonrpsee::types::ErrorObjectOwned;
 
+/// What a caller is told of a state that cannot be read: its own mistake, or a failure here.
 pub(super) fn unreadable(error: StateError) -> ErrorObjectOwned {
-    refused(error.to_string())
+    match error {
+        StateError::NotKept { .. } | StateError::TooManyChanges { .. } => refused(error.to_string()),
+        failure => internal(failure),
+    }
 }
 
 pub(super) fn balance(ctx: &RpcContext, mut args: Args) -> Reply {

@@ -6,9 +6,10 @@
 use super::{
     RpcContext,
     args::{Args, Reply, internal, invalid},
-    filter::{LogFilter, log_filter},
+    filter::log_filter,
     format, logs,
 };
+use crate::LogFilter;
 use jsonrpsee::{PendingSubscriptionSink, SubscriptionSink, types::Params};
 use serde_json::Value;
 
@@ -95,8 +96,7 @@ async fn messages(ctx: &RpcContext, number: u64, topic: Topic) -> Reply<Vec<Valu
         let (header, hash) = ctx.header(number)?;
         Ok(match topic {
             Topic::Logs(filter) if filter.may_match(&header.logs_bloom) => {
-                let found = logs::block_logs(&header, hash, &ctx.body(number)?, &filter);
-                found.into_iter().map(|(log, _)| log).collect()
+                logs::of_block(&header, hash, &ctx.body(number)?, &filter).iter().map(format::log).collect()
             }
             Topic::Heads => vec![format::header(&header, hash)],
             Topic::Logs(_) | Topic::Pending { .. } => Vec::new(),

@@ -5,6 +5,7 @@ use crate::{
     rollup::Rollup,
 };
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
+use alloy_trie::{Nibbles, TrieAccount};
 use serde_json::{Value, json};
 use squad_executor::dev_accounts;
 
@@ -152,6 +153,44 @@ async fn calls_run_on_the_state_of_the_block_that_they_name() {
     // There was no contract yet.
     assert_eq!(rollup.result("eth_call", json!([call, "earliest"])).await, "0x");
     rollup.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn accounts_and_slots_are_proved_under_the_root_of_their_block() {
+    let (mut rollup, contract) = with_contract(&STORER).await;
+    let from = &dev_accounts()[0];
+    for (nonce, value) in [(1, 7u64), (2, 9)] {
+        let data: Bytes = U256::from(value).to_be_bytes::<32>().into();
+        rollup.order(vec![from.transact(1516, nonce, TxKind::Call(contract), U256::ZERO, data, 100_000)]).await;
+    }
+    for (block, value) in [("0x2", 7u64), ("latest", 9)] {
+        let header = rollup.result("eth_getBlockByNumber", json!([block, false])).await;
+        let root: B256 = serde_json::from_value(header["stateRoot"].clone()).unwrap();
+        let proof = rollup.result("eth_getProof", json!([contract, ["0x0", format!("0x{}", word(1))], block])).await;
+        let storage_root: B256 = serde_json::from_value(proof["storageHash"].clone()).unwrap();
+        let code_hash: B256 = serde_json::from_value(proof["codeHash"].clone()).unwrap();
+        assert_eq!((&proof["nonce"], &proof["balance"]), (&json!("0x1"), &json!("0x0")));
+        let leaf = TrieAccount { nonce: 1, balance: U256::ZERO, storage_root, code_hash };
+        verify(root, keccak256(contract), Some(alloy_rlp::encode(leaf)), &proof["accountProof"]);
+        let slots = &proof["storageProof"];
+        assert_eq!((&slots[0]["key"], &slots[0]["value"]), (&json!("0x0"), &json!(format!("{value:#x}"))));
+        verify(storage_root, keccak256(B256::ZERO), Some(alloy_rlp::encode(value)), &slots[0]["proof"]);
+        assert_eq!((&slots[1]["key"], &slots[1]["value"]), (&json!(format!("0x{}", word(1))), &json!("0x0")));
+        verify(storage_root, keccak256(B256::with_last_byte(1)), None, &slots[1]["proof"]);
+    }
+    let nobody = Address::repeat_byte(0x77);
+    let header = rollup.result("eth_getBlockByNumber", json!(["latest", false])).await;
+    let root: B256 = serde_json::from_value(header["stateRoot"].clone()).unwrap();
+    let proof = rollup.result("eth_getProof", json!([nobody, [], "latest"])).await;
+    verify(root, keccak256(nobody), None, &proof["accountProof"]);
+    assert_eq!(rollup.error("eth_getProof", json!([nobody, ["zero"], "latest"])).await.0, -32602);
+    assert_eq!(rollup.error("eth_getProof", json!([nobody, [], "0x99"])).await.0, -32000);
+    rollup.stop().await.unwrap();
+}
+
+fn verify(root: B256, key: B256, value: Option<Vec<u8>>, proof: &Value) {
+    let nodes: Vec<Bytes> = serde_json::from_value(proof.clone()).unwrap();
+    alloy_trie::proof::verify_proof(root, Nibbles::unpack(key), value, &nodes).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

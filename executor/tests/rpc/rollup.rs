@@ -5,7 +5,7 @@ use alloy_primitives::Bytes;
 use jsonrpsee::ws_client::{WsClient, WsClientBuilder};
 use serde_json::Value;
 use squad_executor::{
-    ChannelForwarder, ChannelSource, Error, Genesis, OrderedBlock, RollupConfig, RpcLimits, run_with,
+    ChannelForwarder, ChannelSource, Error, Genesis, OrderedBlock, RollupConfig, RpcLimits, StateConfig, run_with,
 };
 use std::net::SocketAddr;
 use tokio::{
@@ -36,6 +36,7 @@ impl Rollup {
             genesis: Genesis::devnet(),
             rpc: ([127, 0, 0, 1], 0).into(),
             limits,
+            state: StateConfig::default(),
         };
         let (blocks, source) = ChannelSource::new(16);
         let (transactions, forwarded) = mpsc::channel(64);
