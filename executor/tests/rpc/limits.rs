@@ -1,9 +1,13 @@
 //! What bounds a client: bodies, batches, connections, requests under way, and reading its answers.
 
 use crate::{common::wallet, rollup::Rollup};
-use jsonrpsee::{core::client::ClientT, rpc_params};
+use alloy_primitives::{Address, Bytes, U256};
+use jsonrpsee::{
+    core::client::{ClientT, Error as ClientError},
+    rpc_params,
+};
 use serde_json::{Value, json};
-use squad_executor::RpcLimits;
+use squad_executor::{RpcLimits, dev_accounts};
 use std::net::SocketAddr;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -102,27 +106,27 @@ async fn a_connection_over_the_limit_is_closed_and_its_place_comes_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_beyond_those_under_way_are_told_to_wait() {
-    let rollup = Rollup::start_with(RpcLimits { under_way: 2, ..RpcLimits::default() }).await;
+    let sync_timeout = std::time::Duration::from_secs(600);
+    let limits = RpcLimits { under_way: 2, sync_timeout, ..RpcLimits::default() };
+    let mut rollup = Rollup::start_with(limits).await;
     let client = rollup.socket().await;
-    // Both wait for lower nonces that never come.
-    let from = &squad_executor::dev_accounts()[0];
-    let ahead = |nonce| from.transfer(1516, nonce, alloy_primitives::Address::ZERO, alloy_primitives::U256::ONE);
-    let send = |nonce| client.request::<Value, _>("eth_sendRawTransaction", rpc_params![ahead(nonce)]);
-    let ask = async {
-        loop {
-            let answer = client.request::<Value, _>("eth_chainId", rpc_params![]).await;
-            match answer {
-                Err(jsonrpsee::core::client::Error::Call(error)) => return error.code(),
-                // Not both have arrived yet.
-                _ => tokio::task::yield_now().await,
-            }
+    let raws: Vec<_> =
+        dev_accounts()[..2].iter().map(|from| from.transfer(1516, 0, Address::ZERO, U256::ONE)).collect();
+    let send = |raw: &Bytes| client.request::<Value, _>("eth_sendRawTransactionSync", rpc_params![raw.clone()]);
+    let chain = || client.request::<String, _>("eth_chainId", rpc_params![]);
+    let meanwhile = async {
+        // Both are under way, and wait for a block.
+        for _ in 0..2 {
+            rollup.forwarded.recv().await.unwrap();
         }
+        let refused = chain().await.unwrap_err();
+        rollup.order(raws.clone()).await;
+        refused
     };
-    let (first, second, code) = tokio::join!(send(5), send(6), ask);
-    assert_eq!(code, -32005);
-    assert!(first.is_err() && second.is_err());
-    let chain: String = client.request("eth_chainId", rpc_params![]).await.unwrap();
-    assert_eq!(chain, "0x5ec");
+    let (first, second, refused) = tokio::join!(send(&raws[0]), send(&raws[1]), meanwhile);
+    assert_eq!((&first.unwrap()["status"], &second.unwrap()["status"]), (&json!("0x1"), &json!("0x1")));
+    assert!(matches!(&refused, ClientError::Call(error) if error.code() == -32005), "{refused}");
+    assert_eq!(chain().await.unwrap(), "0x5ec");
     rollup.stop().await.unwrap();
 }
 
