@@ -2,12 +2,12 @@
 
 use super::{
     RpcContext,
-    args::{Args, Reply, exceeded, invalid, refused},
+    args::{Args, Reply, exceeded, internal, invalid, refused},
     filter::{Span, log_filter},
     format,
     parse::BlockId,
 };
-use crate::{FoundLog, LogFilter, evm::StoredBody};
+use crate::{Error, FoundLog, LogFilter, evm::StoredBody};
 use alloy_consensus::Header;
 use alloy_primitives::B256;
 use serde_json::Value;
@@ -35,15 +35,20 @@ pub(super) fn find(ctx: &RpcContext, span: Span, filter: &LogFilter) -> Reply {
             None => return Ok(Value::Array(Vec::new())),
         },
     };
-    let mut found = Found::new(ctx);
-    for number in from..=to {
-        let (header, hash) = ctx.header(number)?;
+    let store = &ctx.chain.store;
+    let (mut found, mut refusal) = (Found::new(ctx), None);
+    let scanned = store.scan_headers(from, to, |header| {
         if !filter.may_match(&header.logs_bloom) {
-            continue;
+            return Ok(true);
         }
-        found.add(of_block(&header, hash, &ctx.body(number)?, filter), (from, number))?;
-    }
-    Ok(Value::Array(found.logs))
+        let number = header.number;
+        let body = store.body(number)?.ok_or_else(|| Error::Damaged(format!("body {number} is missing")))?;
+        let logs = of_block(&header, header.hash_slow(), &body, filter);
+        refusal = found.add(logs, (from, number)).err();
+        Ok(refusal.is_none())
+    });
+    scanned.map_err(internal)?;
+    refusal.map_or(Ok(Value::Array(found.logs)), Err)
 }
 
 /// First and last block of a range, within the limits; `None` if it lies above the head.
