@@ -6,22 +6,20 @@ use super::{
     format::{self, Place, data, quantity},
     parse::{BlockId, block_number},
     pending_block,
+    recent::Loaded,
 };
-use crate::evm::StoredBody;
-use alloy_consensus::Header;
 use alloy_eips::eip2718::Encodable2718;
 use alloy_primitives::B256;
 use serde_json::Value;
+use std::sync::Arc;
 
 pub(super) fn number(ctx: &RpcContext, args: Args) -> Reply {
     args.end()?;
     Ok(quantity(ctx.head().header.number))
 }
 
-fn load(ctx: &RpcContext, id: BlockId) -> Reply<Option<(Header, B256, StoredBody)>> {
-    let Some(number) = ctx.resolve(id)? else { return Ok(None) };
-    let (header, hash) = ctx.header(number)?;
-    Ok(Some((header, hash, ctx.body(number)?)))
+fn load(ctx: &RpcContext, id: BlockId) -> Reply<Option<Arc<Loaded>>> {
+    ctx.resolve(id)?.map(|number| ctx.loaded(number)).transpose()
 }
 
 fn block(ctx: &RpcContext, id: BlockId, full: bool) -> Reply {
@@ -29,7 +27,7 @@ fn block(ctx: &RpcContext, id: BlockId, full: bool) -> Reply {
         return pending_block::block(ctx, full);
     }
     let loaded = load(ctx, id)?;
-    Ok(loaded.map_or(Value::Null, |(header, hash, body)| format::block(&header, hash, &body, full)))
+    Ok(loaded.map_or(Value::Null, |block| format::block(&block.header, block.hash, &block.body, full)))
 }
 
 pub(super) fn by_number(ctx: &RpcContext, mut args: Args) -> Reply {
@@ -48,7 +46,7 @@ fn count(ctx: &RpcContext, id: BlockId) -> Reply {
     if id == BlockId::Pending {
         return Ok(quantity(pending_block::upcoming(ctx)?.len()));
     }
-    Ok(load(ctx, id)?.map_or(Value::Null, |(_, _, body)| quantity(body.transactions.len())))
+    Ok(load(ctx, id)?.map_or(Value::Null, |block| quantity(block.body.transactions.len())))
 }
 
 pub(super) fn count_by_number(ctx: &RpcContext, mut args: Args) -> Reply {
@@ -82,11 +80,11 @@ pub(super) fn uncles_by_hash(ctx: &RpcContext, mut args: Args) -> Reply {
 pub(super) fn receipts(ctx: &RpcContext, mut args: Args) -> Reply {
     let id = args.block_required()?;
     args.end()?;
-    let Some((header, hash, body)) = load(ctx, id)? else { return Ok(Value::Null) };
+    let Some(block) = load(ctx, id)? else { return Ok(Value::Null) };
     let mut logs_before = 0;
-    let pairs = body.transactions.iter().zip(&body.receipts).enumerate();
+    let pairs = block.body.transactions.iter().zip(&block.body.receipts).enumerate();
     let all = pairs.map(|(index, (tx, receipt))| {
-        let place = Place { header: &header, hash, index };
+        let place = Place { header: &block.header, hash: block.hash, index };
         let value = format::receipt(tx, receipt, place, logs_before);
         logs_before += receipt.logs.len();
         value
@@ -110,13 +108,13 @@ pub(super) fn receipt(ctx: &RpcContext, mut args: Args) -> Reply {
 /// The receipt of a transaction; `null` if it is not executed.
 pub(super) fn receipt_of(ctx: &RpcContext, hash: B256) -> Reply {
     let Some((number, index)) = locate(ctx, hash)? else { return Ok(Value::Null) };
-    let (header, hash) = ctx.header(number)?;
-    let body = ctx.body(number)?;
+    let block = ctx.loaded(number)?;
+    let Loaded { header, hash, body } = &*block;
     let (Some(tx), Some(receipt)) = (body.transactions.get(index), body.receipts.get(index)) else {
         return Ok(Value::Null);
     };
     let logs_before = body.receipts[..index].iter().map(|receipt| receipt.logs.len()).sum();
-    Ok(format::receipt(tx, receipt, Place { header: &header, hash, index }, logs_before))
+    Ok(format::receipt(tx, receipt, Place { header, hash: *hash, index }, logs_before))
 }
 
 pub(super) fn transaction(ctx: &RpcContext, mut args: Args) -> Reply {
@@ -132,8 +130,8 @@ pub(super) fn raw_transaction(ctx: &RpcContext, mut args: Args) -> Reply {
     let hash = args.hash()?;
     args.end()?;
     if let Some((number, index)) = locate(ctx, hash)? {
-        let body = ctx.body(number)?;
-        return Ok(body.transactions.get(index).map_or(Value::Null, |tx| data(&tx.raw)));
+        let block = ctx.loaded(number)?;
+        return Ok(block.body.transactions.get(index).map_or(Value::Null, |tx| data(&tx.raw)));
     }
     Ok(ctx.pending.get(&hash).map_or(Value::Null, |found| data(&found.envelope.encoded_2718())))
 }
@@ -143,9 +141,9 @@ fn at_index(ctx: &RpcContext, id: BlockId, index: usize) -> Reply {
         let upcoming = pending_block::upcoming(ctx)?;
         return Ok(upcoming.get(index).map_or(Value::Null, format::pending_transaction));
     }
-    let Some((header, hash, body)) = load(ctx, id)? else { return Ok(Value::Null) };
-    let place = Place { header: &header, hash, index };
-    let tx = body.transactions.get(index);
+    let Some(block) = load(ctx, id)? else { return Ok(Value::Null) };
+    let place = Place { header: &block.header, hash: block.hash, index };
+    let tx = block.body.transactions.get(index);
     Ok(tx.map_or(Value::Null, |tx| format::mined_transaction(tx, place)))
 }
 

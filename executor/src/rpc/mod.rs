@@ -23,6 +23,7 @@ mod overrides;
 mod parse;
 mod pending_block;
 mod proof;
+mod recent;
 mod server;
 mod socket;
 mod state;
@@ -39,7 +40,6 @@ pub use submit::MAX_TRANSACTION_BYTES;
 
 use crate::{
     chain::{ChainReader, Head},
-    evm::StoredBody,
     pending::Pending,
     source::Refusal,
     state::StateView,
@@ -51,6 +51,7 @@ use args::{Reply, internal, refused};
 use bytes::Bytes;
 use filters::Filters;
 use parse::BlockId;
+use recent::Recent;
 use squad_types::Tier;
 use std::{future::Future, pin::Pin, sync::Arc};
 use tokio::sync::Semaphore;
@@ -68,6 +69,7 @@ pub struct RpcContext {
     pub status: Arc<Status>,
     forward: Arc<dyn Fn(Bytes) -> Submission + Send + Sync>,
     filters: Arc<Filters>,
+    recent: Arc<Recent>,
     limits: RpcLimits,
     /// Places for requests that read.
     reads: Arc<Semaphore>,
@@ -94,7 +96,7 @@ impl RpcContext {
         });
         let limits = RpcLimits::default();
         let reads = Arc::new(Semaphore::new(limits.reads.max(1)));
-        Self { chain, pending, status, forward, filters: Arc::default(), limits, reads }
+        Self { chain, pending, status, forward, filters: Arc::default(), recent: Arc::default(), limits, reads }
     }
 
     fn limit(&mut self, limits: RpcLimits) {
@@ -126,11 +128,6 @@ impl RpcContext {
         let header = header.ok_or_else(|| internal(format!("header {number} is missing")))?;
         let hash = header.hash_slow();
         Ok((header, hash))
-    }
-
-    fn body(&self, number: u64) -> Reply<StoredBody> {
-        let body = self.chain.store.body(number).map_err(internal)?;
-        body.ok_or_else(|| internal(format!("body {number} is missing")))
     }
 
     /// Header and readable state of the block that `id` names.

@@ -93,12 +93,12 @@ async fn messages(ctx: &RpcContext, number: u64, topic: Topic) -> Reply<Vec<Valu
     let ctx = ctx.clone();
     let job = tokio::task::spawn_blocking(move || {
         let _slot = slot;
-        let (header, hash) = ctx.header(number)?;
+        let block = ctx.loaded(number)?;
         Ok(match topic {
-            Topic::Logs(filter) if filter.may_match(&header.logs_bloom) => {
-                logs::of_block(&header, hash, &ctx.body(number)?, &filter).iter().map(format::log).collect()
+            Topic::Logs(filter) if filter.may_match(&block.header.logs_bloom) => {
+                logs::of_block(&block.header, block.hash, &block.body, &filter).iter().map(format::log).collect()
             }
-            Topic::Heads => vec![format::header(&header, hash)],
+            Topic::Heads => vec![format::header(&block.header, block.hash)],
             Topic::Logs(_) | Topic::Pending { .. } => Vec::new(),
         })
     });
