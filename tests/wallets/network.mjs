@@ -24,8 +24,8 @@ export async function devnet(program) {
     rmSync(dir, { recursive: true, force: true })
   }
   try {
-    const { executors } = await ready
-    return { rpc: executors[0].rpc, stop }
+    const { executors, operators } = await ready
+    return { rpc: executors[0].rpc, operator: `${operators[0].rpc}/evm`, stop }
   } catch (error) {
     rmSync(dir, { recursive: true, force: true })
     throw error

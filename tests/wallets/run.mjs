@@ -67,7 +67,8 @@ async function main() {
   const results = []
   try {
     const counter = compile()
-    const context = (at) => ({ rpc: network.rpc, ws: network.rpc.replace(/^http/, 'ws'), key: keys[at], counter })
+    const { rpc, operator } = network
+    const context = (at) => ({ rpc, ws: rpc.replace(/^http/, 'ws'), operator, key: keys[at], counter })
     const clients = [
       ['viem', viem],
       ['ethers', ethers],

@@ -37,7 +37,7 @@ function reverted(error) {
   return found
 }
 
-export async function run({ rpc, ws, key, counter: { abi, bytecode }, step, named }) {
+export async function run({ rpc, ws, operator, key, counter: { abi, bytecode }, step, named }) {
   named(JSON.parse(readFileSync(manifest)).version)
   const account = privateKeyToAccount(key)
   const pollingInterval = 100
@@ -148,6 +148,15 @@ export async function run({ rpc, ws, key, counter: { abi, bytecode }, step, name
     const { maxFeePerGas } = await reader.estimateFeesPerGas()
     assert(maxFeePerGas > 0n)
   })
+  if (operator) {
+    await step('transfer and revert reason through an operator', async () => {
+      const passing = createPublicClient({ transport: http(operator), pollingInterval })
+      const sender = createWalletClient({ account, chain, transport: http(operator) })
+      await receipt(await sender.sendTransaction({ to, value: 1n }))
+      const call = passing.simulateContract({ ...contract, account, functionName: 'add', args: [0n] })
+      assert.equal(reverted(await call.catch((error) => error)).reason, 'nothing to add')
+    })
+  }
   await step('blocks by number, hash and tag', async () => {
     const block = await reader.getBlock({ includeTransactions: true, blockNumber: added.blockNumber })
     assert(block.transactions.some((tx) => tx.hash === added.transactionHash))
