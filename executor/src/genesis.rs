@@ -246,6 +246,13 @@ impl Genesis {
         if self.base_fee_per_gas == 0 {
             return fail("baseFeePerGas is 0 and could never rise".into());
         }
+        for (address, account) in &self.alloc {
+            let bare = account.nonce == 0 && account.code.is_empty();
+            if bare && account.storage.values().any(|value| !value.is_zero()) {
+                // Creating a contract there would have to fail (EIP-7610); no transaction leaves such an account.
+                return fail(format!("alloc: {address} has storage but neither code nor a nonce; give it one of them"));
+            }
+        }
         if self.header.extra_data.len() > MAX_EXTRA_DATA {
             let length = self.header.extra_data.len();
             return fail(format!("extraData has {length} bytes, more than Ethereum's {MAX_EXTRA_DATA}"));

@@ -100,5 +100,6 @@ fn geths_genesis_is_refused_where_it_cannot_hold() {
     refused(&with("0x0000000000000000000000000000000000000abc", "0xabc"), "0xabc is not an address");
     let twice = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266";
     refused(&with("0x0000000000000000000000000000000000000abc", twice), "stands there twice");
+    refused(&with(r#""nonce": "0x1", "code": "0x6001","#, ""), "has storage but neither code nor a nonce");
     refused(&with(r#""nonce": "0x1""#, r#""nonce": "0x10000000000000000""#), "above 2^64 - 1");
 }
