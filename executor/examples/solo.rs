@@ -4,7 +4,7 @@
 
 use alloy_primitives::{Address, B256, keccak256};
 use squad_executor::{
-    ChannelForwarder, ChannelSource, Error, Genesis, OrderedBlock, RollupConfig, RpcLimits, run_with,
+    ChannelForwarder, ChannelSource, Error, Genesis, OrderedBlock, RollupConfig, RpcLimits, StateConfig, run_with,
 };
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -21,6 +21,7 @@ async fn main() -> Result<(), Error> {
         genesis: Genesis::devnet(),
         rpc: ([127, 0, 0, 1], port).into(),
         limits: RpcLimits::default(),
+        state: StateConfig::default(),
     };
     let (blocks, source) = ChannelSource::new(4);
     let (transactions, queue) = mpsc::channel(10_000);

@@ -1,18 +1,15 @@
 //! The chain: applies ordered blocks one after the other and publishes the head.
 
 use crate::{
-    Error, Genesis, Result,
+    Error, Genesis, Result, StateConfig, decode_all,
     evm::{EvmBlock, Execution, StoredBody, execute},
     source::OrderedBlock,
-    state::{Account, AccountDelta, Delta, StateError, StateView, World},
+    state::{Account, AccountDelta, AccountProof, Caches, Codes, Delta, StateError, StateView},
     store::{OrderedTip, Store},
 };
 use alloy_consensus::Header;
-use alloy_primitives::{B256, keccak256};
-use std::{
-    path::Path,
-    sync::{Arc, RwLock},
-};
+use alloy_primitives::{Address, B256, U256, keccak256};
+use std::{path::Path, sync::Arc};
 use tokio::sync::watch;
 
 /// Commits between two that wait for the disk, during catch-up: bounds what a power cut undoes.
@@ -38,7 +35,7 @@ pub struct ChainReader {
     pub genesis: Arc<Genesis>,
     /// The database.
     pub store: Arc<Store>,
-    world: Arc<RwLock<World>>,
+    codes: Arc<Codes>,
     head: watch::Receiver<Head>,
 }
 
@@ -58,7 +55,18 @@ impl ChainReader {
     /// # Errors
     /// [`StateError::NotKept`].
     pub fn state_at(&self, number: u64) -> Result<StateView, StateError> {
-        StateView::new(self.world.clone(), number)
+        self.store.state(&self.codes, number)
+    }
+
+    /// Proves an account and some of its slots under the state root of EVM block `number` (EIP-1186).
+    ///
+    /// # Errors
+    /// [`StateError::NotKept`], [`StateError::TooManyChanges`], [`StateError::Damaged`].
+    pub fn proof(&self, number: u64, address: Address, slots: &[U256]) -> Result<AccountProof, StateError> {
+        let view = self.state_at(number)?;
+        let header = self.store.header(number).map_err(|error| StateError::Database(error.to_string()))?;
+        let header = header.ok_or_else(|| StateError::Damaged(format!("header {number} is missing")))?;
+        view.prove(header.state_root, address, slots)
     }
 }
 
@@ -83,32 +91,54 @@ pub enum Applied {
 pub struct Chain {
     genesis: Arc<Genesis>,
     store: Arc<Store>,
-    world: Arc<RwLock<World>>,
+    caches: Caches,
+    codes: Arc<Codes>,
+    history: u64,
     head: watch::Sender<Head>,
     unsynced: u32,
     unwritten: u32,
 }
 
 impl Chain {
+    /// Opens the chain in `dir` as [`Chain::open_with`] does, with the default [`StateConfig`].
+    ///
+    /// # Errors
+    /// As [`Chain::open_with`].
+    pub fn open(dir: &Path, genesis: Genesis, binding: &[u8]) -> Result<Self> {
+        Self::open_with(dir, genesis, binding, StateConfig::default())
+    }
+
     /// Opens the chain in `dir`, creating it from `genesis` if there is none. `binding` is
     /// hashed with the genesis into what the directory belongs to (network and namespace).
     ///
+    /// Reads no more than the head, however large the state is.
+    ///
     /// # Errors
-    /// [`Error::Genesis`], [`Error::Store`], [`Error::ForeignData`], or [`Error::Damaged`] if the
+    /// [`Error::Genesis`], [`Error::Config`], [`Error::Store`], [`Error::ForeignData`], or [`Error::Damaged`] if the
     /// state does not match the stored head's root.
-    pub fn open(dir: &Path, genesis: Genesis, binding: &[u8]) -> Result<Self> {
+    pub fn open_with(dir: &Path, genesis: Genesis, binding: &[u8], state: StateConfig) -> Result<Self> {
         genesis.check()?;
+        state.check()?;
         let mut bound = genesis.fingerprint().to_vec();
         bound.extend(binding);
-        let store = Store::open(dir, keccak256(bound))?;
-        let (world, head) = match store.tip()? {
-            None => create(&store, &genesis)?,
-            Some(tip) => resume(&store, tip)?,
+        // Half for the pages as they lie on the disk, half for what execution made of them.
+        let store = Store::open(dir, keccak256(bound), state.cache_bytes / 2)?;
+        Self::on(store, genesis, state)
+    }
+
+    pub(crate) fn on(store: Store, genesis: Genesis, state: StateConfig) -> Result<Self> {
+        let caches = Caches::new(state.cache_bytes / 2);
+        let codes = Arc::new(Codes::default());
+        let head = match store.tip()? {
+            None => create(&store, &caches, &codes, &genesis)?,
+            Some(tip) => resume(&store, &codes, tip)?,
         };
         Ok(Self {
             genesis: Arc::new(genesis),
             store: Arc::new(store),
-            world: Arc::new(RwLock::new(world)),
+            caches,
+            codes,
+            history: state.history,
             head: watch::Sender::new(head),
             unsynced: 0,
             unwritten: 0,
@@ -120,7 +150,7 @@ impl Chain {
         ChainReader {
             genesis: self.genesis.clone(),
             store: self.store.clone(),
-            world: self.world.clone(),
+            codes: self.codes.clone(),
             head: self.head.subscribe(),
         }
     }
@@ -149,26 +179,41 @@ impl Chain {
         if !self.check_place(&head.ordered, block)? {
             return Ok(Applied::Repeated);
         }
-        let parent = (head.header.as_ref(), head.hash);
-        let execution = execute(&self.genesis, &self.world, parent, block)?;
-        let (header, hash) = match execution.blocks.last() {
-            Some(last) => (Arc::new(last.header.clone()), last.hash),
-            None => (head.header.clone(), head.hash),
+        let execution = match self.execute(&head, block, more_waits) {
+            Ok(execution) => execution,
+            Err(error) => {
+                // They may hold what the transaction given up has written.
+                self.caches.clear();
+                return Err(error);
+            }
         };
-        let ordered = OrderedTip {
-            height: block.height,
-            hash: block.hash,
-            timestamp_ms: block.timestamp_ms,
-            evm_number: header.number,
-            checkpoint: block.checkpoint.clone().into(),
-        };
-        self.persist(&execution, &ordered, more_waits)?;
+        let (header, hash) = latest(&execution, &head);
+        let ordered = tip_after(block, &header);
         self.head.send_replace(Head { header, hash, ordered });
         Ok(Applied::Executed {
             blocks: execution.blocks.len(),
             transactions: execution.blocks.iter().map(|block| block.body.transactions.len()).sum(),
             skipped: execution.skipped.len(),
         })
+    }
+
+    /// Executes a block and stores all of it in one transaction.
+    fn execute(&mut self, head: &Head, block: &OrderedBlock, more_waits: bool) -> Result<Execution> {
+        if block.transactions.is_empty() && self.unwritten < UNWRITTEN_EMPTY_BLOCKS {
+            self.unwritten += 1;
+            return Ok(Execution::default());
+        }
+        let decoded = decode_all(&block.transactions, self.genesis.chain_id);
+        let batch = self.store.begin()?;
+        let execution = {
+            let mut state = batch.state(&self.caches, &self.codes, self.history)?;
+            execute(&self.genesis, &mut state, (head.header.as_ref(), head.hash), block, decoded)?
+        };
+        let durable = !more_waits || self.unsynced >= UNSYNCED_BLOCKS;
+        batch.commit(&execution, &tip_after(block, &latest(&execution, head).0), durable)?;
+        self.unwritten = 0;
+        self.unsynced = if durable { 0 } else { self.unsynced + 1 };
+        Ok(execution)
     }
 
     /// Whether `block` comes next; `false` if it was executed before.
@@ -196,34 +241,38 @@ impl Chain {
         Ok(true)
     }
 
-    fn persist(&mut self, execution: &Execution, tip: &OrderedTip, more_waits: bool) -> Result<()> {
-        let empty = execution.blocks.is_empty() && execution.skipped.is_empty();
-        if empty && self.unwritten < UNWRITTEN_EMPTY_BLOCKS {
-            self.unwritten += 1;
-            return Ok(());
-        }
-        let durable = !more_waits || self.unsynced >= UNSYNCED_BLOCKS;
-        self.store.commit(execution, tip, durable)?;
-        self.unwritten = 0;
-        self.unsynced = if durable { 0 } else { self.unsynced + 1 };
-        Ok(())
-    }
-
     /// Writes what is still in memory only; for a clean shutdown.
     ///
     /// # Errors
     /// [`Error::Store`].
     pub fn flush(&mut self) -> Result<()> {
         if self.unwritten > 0 || self.unsynced > 0 {
-            self.store.commit(&Execution::default(), &self.head().ordered, true)?;
+            self.store.begin()?.commit(&Execution::default(), &self.head().ordered, true)?;
             (self.unwritten, self.unsynced) = (0, 0);
         }
         Ok(())
     }
 }
 
-fn create(store: &Store, genesis: &Genesis) -> Result<(World, Head)> {
-    let mut world = World::new();
+/// The EVM head after an execution on top of `before`.
+fn latest(execution: &Execution, before: &Head) -> (Arc<Header>, B256) {
+    match execution.blocks.last() {
+        Some(last) => (Arc::new(last.header.clone()), last.hash),
+        None => (before.header.clone(), before.hash),
+    }
+}
+
+fn tip_after(block: &OrderedBlock, header: &Header) -> OrderedTip {
+    OrderedTip {
+        height: block.height,
+        hash: block.hash,
+        timestamp_ms: block.timestamp_ms,
+        evm_number: header.number,
+        checkpoint: block.checkpoint.clone().into(),
+    }
+}
+
+fn create(store: &Store, caches: &Caches, codes: &Codes, genesis: &Genesis) -> Result<Head> {
     let mut delta = Delta::default();
     for (address, funded) in &genesis.alloc {
         let mut account = Account { nonce: funded.nonce, balance: funded.balance, ..Account::default() };
@@ -236,36 +285,34 @@ fn create(store: &Store, genesis: &Genesis) -> Result<(World, Head)> {
         let change = AccountDelta { account: Some(account), wiped: false, storage };
         delta.accounts.insert(*address, change);
     }
-    let header = genesis.header(world.apply(0, &delta));
-    let hash = header.hash_slow();
-    world.seal(0, hash);
+    let batch = store.begin()?;
+    let (header, hash) = {
+        let mut state = batch.state(caches, codes, 1)?;
+        let header = genesis.header(state.apply(0, &delta)?);
+        let hash = header.hash_slow();
+        state.seal(0, hash)?;
+        (header, hash)
+    };
     let ordered = OrderedTip::default();
-    let block = EvmBlock { header, hash, body: StoredBody::default(), delta };
-    store.commit_genesis(&block, &ordered)?;
-    Ok((world, Head { header: Arc::new(block.header), hash, ordered }))
+    let block = EvmBlock { header: header.clone(), hash, body: StoredBody::default() };
+    batch.commit(&Execution { blocks: vec![block], skipped: Vec::new() }, &ordered, true)?;
+    Ok(Head { header: Arc::new(header), hash, ordered })
 }
 
-fn resume(store: &Store, tip: OrderedTip) -> Result<(World, Head)> {
-    let mut world = store.load_world()?;
+fn resume(store: &Store, codes: &Arc<Codes>, tip: OrderedTip) -> Result<Head> {
     let header =
         store.header(tip.evm_number)?.ok_or_else(|| Error::Damaged(format!("header {} is missing", tip.evm_number)))?;
-    let root = world.root();
+    let root = store.state(codes, header.number)?.stored_root()?;
     if root != header.state_root {
         return Err(Error::Damaged(format!(
-            "the stored accounts have state root {root}, but block {} says {}",
+            "the stored state has root {root}, but block {} says {}",
             header.number, header.state_root
         )));
     }
-    let mut recent = header.clone();
-    let mut hashes = vec![(header.number, header.hash_slow())];
-    while hashes.len() < 256 && recent.number > 0 {
-        hashes.push((recent.number - 1, recent.parent_hash));
-        let number = recent.number - 1;
-        recent = store.header(number)?.ok_or_else(|| Error::Damaged(format!("header {number} is missing")))?;
-    }
-    for (number, hash) in hashes.into_iter().rev() {
-        world.seal(number, hash);
-    }
     let hash = header.hash_slow();
-    Ok((world, Head { header: Arc::new(header), hash, ordered: tip }))
+    Ok(Head { header: Arc::new(header), hash, ordered: tip })
 }
+
+#[cfg(test)]
+#[path = "crash_tests.rs"]
+mod crash_tests;

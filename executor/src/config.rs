@@ -18,6 +18,45 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info};
 
+/// Blocks behind the latest whose state can be read, unless configured otherwise.
+pub const DEFAULT_HISTORY: u64 = 1_024;
+/// Memory for the state, unless configured otherwise.
+pub const DEFAULT_CACHE_BYTES: usize = 256 << 20;
+/// Below this the database works page by page against its own cache.
+pub const MIN_CACHE_BYTES: usize = 8 << 20;
+
+/// How the state is kept. It lies on disk; blocks and receipts are kept for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateConfig {
+    /// Memory for caches over the state, in bytes. Besides it, memory is taken for the block under execution and for
+    /// what requests read.
+    pub cache_bytes: usize,
+    /// Blocks behind the latest whose state can be read and proved; at least 1. What they overwrote is kept on disk.
+    pub history: u64,
+}
+
+impl Default for StateConfig {
+    fn default() -> Self {
+        Self { cache_bytes: DEFAULT_CACHE_BYTES, history: DEFAULT_HISTORY }
+    }
+}
+
+impl StateConfig {
+    pub(crate) fn check(&self) -> Result<()> {
+        let fail = |text: String| Err(Error::Config(text));
+        if self.cache_bytes < MIN_CACHE_BYTES {
+            return fail(format!(
+                "the state's cache has {} bytes; give it {MIN_CACHE_BYTES} or more",
+                self.cache_bytes
+            ));
+        }
+        if self.history == 0 {
+            return fail("the state's history is 0 blocks; at least 1 must be kept".into());
+        }
+        Ok(())
+    }
+}
+
 /// A rollup of its own: what it needs besides a source of blocks and somewhere to send transactions.
 #[derive(Debug, Clone)]
 pub struct RollupConfig {
@@ -29,6 +68,8 @@ pub struct RollupConfig {
     pub rpc: SocketAddr,
     /// RPC limits.
     pub limits: RpcLimits,
+    /// Memory and history of the state.
+    pub state: StateConfig,
 }
 
 /// An executor of one namespace of a network.
@@ -117,9 +158,9 @@ pub async fn run_with<S: BlockSource, F: Forwarder>(
     listening: Option<oneshot::Sender<SocketAddr>>,
     shutdown: watch::Receiver<bool>,
 ) -> Result<()> {
-    let RollupConfig { dir, genesis, rpc, limits } = config;
+    let RollupConfig { dir, genesis, rpc, limits, state } = config;
     let binding = binding.to_vec();
-    let opened = tokio::task::spawn_blocking(move || Chain::open(&dir, genesis, &binding));
+    let opened = tokio::task::spawn_blocking(move || Chain::open_with(&dir, genesis, &binding, state));
     let chain = opened.await.map_err(|error| Error::Worker(error.to_string()))??;
     let (pending, status) = (Arc::new(Pending::default()), Arc::new(Status::default()));
     let context = RpcContext::new(chain.reader(), pending.clone(), status.clone(), forwarder);

@@ -1,5 +1,6 @@
 //! Everything that stops the executor or refuses to start it.
 
+use crate::StateError;
 use alloy_primitives::B256;
 
 /// What can go wrong in the executor. A refused transaction is no error: see
@@ -86,6 +87,16 @@ pub enum Error {
     /// A worker thread died.
     #[error("a worker thread stopped unexpectedly: {0}")]
     Worker(String),
+}
+
+impl From<StateError> for Error {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::Database(what) => Self::Store(what),
+            StateError::Damaged(what) => Self::Damaged(what),
+            other => Self::Damaged(other.to_string()),
+        }
+    }
 }
 
 /// The result of everything fallible here.

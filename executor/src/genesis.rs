@@ -1,9 +1,9 @@
 //! The rollup's genesis: chain parameters and prefunded accounts.
 
-use crate::{Error, Result, devnet::dev_accounts};
+use crate::{Error, Result, devnet::dev_accounts, genesis_file::from_geth};
 use alloy_consensus::{Header, constants::EMPTY_WITHDRAWALS};
 use alloy_eips::{eip1559::BaseFeeParams, eip2935, eip4788, eip7002, eip7251, eip7685::EMPTY_REQUESTS_HASH};
-use alloy_primitives::{Address, B256, Bytes, U256, address};
+use alloy_primitives::{Address, B64, B256, Bytes, U256, address};
 use revm::primitives::hardfork::SpecId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -18,6 +18,8 @@ pub const DEFAULT_GAS_LIMIT: u64 = 36_000_000;
 pub const DEFAULT_BASE_FEE: u64 = 1_000_000_000;
 /// Smallest gas limit that can hold useful transactions (Ethereum's own minimum is 5000).
 pub const MIN_GAS_LIMIT: u64 = 100_000;
+/// Bytes of a header's extra data at most.
+const MAX_EXTRA_DATA: usize = 32;
 
 /// The EVM rules of the rollup, fixed for its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -83,6 +85,28 @@ pub struct GenesisAccount {
     pub storage: BTreeMap<U256, U256>,
 }
 
+/// Fields of block 0's header that nothing but its hash depends on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct GenesisHeader {
+    /// Proof of work's nonce.
+    pub nonce: u64,
+    /// Anything, up to 32 bytes.
+    pub extra_data: Bytes,
+    /// Proof of work's difficulty.
+    pub difficulty: U256,
+    /// `prev_randao` of block 0.
+    pub mix_hash: B256,
+    /// Beneficiary of block 0.
+    pub coinbase: Address,
+}
+
+impl GenesisHeader {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Everything that two executors must share to reach the same state roots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -119,6 +143,9 @@ pub struct Genesis {
     /// Ordered height from which this rollup lives; blocks below are not its own.
     #[serde(default = "default_first_height")]
     pub first_height: u64,
+    /// The rest of block 0's header.
+    #[serde(default, skip_serializing_if = "GenesisHeader::is_default")]
+    pub header: GenesisHeader,
     /// Genesis state.
     #[serde(default)]
     pub alloc: BTreeMap<Address, GenesisAccount>,
@@ -158,6 +185,7 @@ impl Genesis {
             timestamp: 0,
             timestamp_rule: TimestampRule::default(),
             first_height: default_first_height(),
+            header: GenesisHeader::default(),
             alloc: BTreeMap::new(),
         };
         for (address, code) in system_contracts() {
@@ -186,11 +214,15 @@ impl Genesis {
         genesis
     }
 
-    /// Reads a genesis from JSON and checks it.
+    /// Reads a genesis from JSON and checks it: geth's `genesis.json` (it has a `config`), or this type's own fields.
     ///
     /// # Errors
     /// [`Error::Genesis`] with what is wrong.
     pub fn from_json(text: &str) -> Result<Self> {
+        let value: serde_json::Value = serde_json::from_str(text).map_err(|error| Error::Genesis(error.to_string()))?;
+        if value.get("config").is_some() {
+            return from_geth(text);
+        }
         let genesis: Self = serde_json::from_str(text).map_err(|error| Error::Genesis(error.to_string()))?;
         genesis.check()?;
         Ok(genesis)
@@ -214,6 +246,17 @@ impl Genesis {
         if self.base_fee_per_gas == 0 {
             return fail("baseFeePerGas is 0 and could never rise".into());
         }
+        for (address, account) in &self.alloc {
+            let bare = account.nonce == 0 && account.code.is_empty();
+            if bare && account.storage.values().any(|value| !value.is_zero()) {
+                // Creating a contract there would have to fail (EIP-7610); no transaction leaves such an account.
+                return fail(format!("alloc: {address} has storage but neither code nor a nonce; give it one of them"));
+            }
+        }
+        if self.header.extra_data.len() > MAX_EXTRA_DATA {
+            let length = self.header.extra_data.len();
+            return fail(format!("extraData has {length} bytes, more than Ethereum's {MAX_EXTRA_DATA}"));
+        }
         Ok(())
     }
 
@@ -226,6 +269,11 @@ impl Genesis {
     pub fn header(&self, state_root: B256) -> Header {
         Header {
             state_root,
+            beneficiary: self.header.coinbase,
+            difficulty: self.header.difficulty,
+            extra_data: self.header.extra_data.clone(),
+            mix_hash: self.header.mix_hash,
+            nonce: B64::from(self.header.nonce),
             gas_limit: self.gas_limit,
             timestamp: self.timestamp,
             base_fee_per_gas: Some(self.base_fee_per_gas),
@@ -258,29 +306,5 @@ pub fn system_contracts() -> [(Address, Bytes); 4] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_round_trips_and_nonsense_is_refused() {
-        let genesis = Genesis::devnet();
-        let text = serde_json::to_string(&genesis).unwrap();
-        assert_eq!(Genesis::from_json(&text).unwrap(), genesis);
-        assert!(Genesis::from_json("{}").is_err());
-        assert!(Genesis::from_json(r#"{"chainId":0}"#).is_err());
-        assert!(Genesis::from_json(r#"{"chainId":7,"gasLimit":1}"#).is_err());
-        assert!(Genesis::from_json(r#"{"chainId":7,"elasticity":0}"#).is_err());
-        assert!(Genesis::from_json(r#"{"chainId":7,"unknown":0}"#).is_err());
-    }
-
-    #[test]
-    fn every_parameter_changes_the_fingerprint() {
-        let base = Genesis::devnet();
-        let mut vault = base.clone();
-        vault.base_fee_vault = None;
-        let mut rule = base.clone();
-        rule.timestamp_rule = TimestampRule::After;
-        assert_ne!(base.fingerprint(), vault.fingerprint());
-        assert_ne!(base.fingerprint(), rule.fingerprint());
-    }
-}
+#[path = "genesis_tests.rs"]
+mod tests;

@@ -10,7 +10,7 @@ use squad_client::proto::{
     self, BlockMessage, SubmitAnswer, SubmitRequest, SubscribeRequest, squad_client::SquadClient,
     submit_answer::Outcome,
 };
-use squad_types::{Decode, NamespaceBlock, NamespaceId, limits::MAX_TRANSACTION_BYTES};
+use squad_types::{Decode, NamespaceBlock, NamespaceId, Tier, limits::MAX_TRANSACTION_BYTES};
 use std::{
     sync::{
         Arc,
@@ -25,8 +25,9 @@ use tonic::{
 
 /// Time to connect before the next operator is asked.
 const CONNECT: Duration = Duration::from_secs(2);
-/// Time an operator has to answer a submission: a batch, its disk and some queueing.
-const SUBMIT: Duration = Duration::from_secs(10);
+/// Time an operator has to answer a submission. Longer than it waits itself for a transaction to be secured before it
+/// says that it took it and cannot say more.
+const SUBMIT: Duration = Duration::from_secs(20);
 /// Pings that notice a dead connection under an open stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Largest message read: a block of the largest size that a network's parameters allow, with its proofs.
@@ -135,11 +136,11 @@ pub struct GrpcForwarder {
 }
 
 impl GrpcForwarder {
-    async fn submit_to(&self, index: usize, raw: Bytes) -> Result<(), Refusal> {
+    async fn submit_to(&self, index: usize, raw: Bytes) -> Result<Tier, Refusal> {
         let request = SubmitRequest {
             id: 1,
             namespace: self.operators.namespace.0,
-            wait: proto::Tier::Batched.into(),
+            wait: proto::Tier::Secured.into(),
             data: raw,
             ..SubmitRequest::default()
         };
@@ -165,11 +166,13 @@ impl GrpcForwarder {
     }
 }
 
-fn judge(answer: SubmitAnswer) -> Result<(), Refusal> {
+fn judge(answer: SubmitAnswer) -> Result<Tier, Refusal> {
     match answer.outcome {
-        Some(Outcome::Accepted(_)) => Ok(()),
-        // It is on its way already.
-        Some(Outcome::Rejected(rejected)) if rejected.code == "duplicate" => Ok(()),
+        Some(Outcome::Accepted(accepted)) => Ok(accepted.tier().into()),
+        // It is on its way already; or it was taken, and is not secured as soon as the operator waits for it.
+        Some(Outcome::Rejected(rejected)) if matches!(rejected.code.as_str(), "duplicate" | "timeout") => {
+            Ok(Tier::Batched)
+        }
         Some(Outcome::Rejected(rejected)) if rejected.r#final => Err(Refusal::Rejected(rejected.reason)),
         Some(Outcome::Rejected(rejected)) => {
             Err(Refusal::Busy(format!("{}; retry after {} ms", rejected.reason, rejected.retry_after_ms)))
@@ -179,7 +182,7 @@ fn judge(answer: SubmitAnswer) -> Result<(), Refusal> {
 }
 
 impl Forwarder for GrpcForwarder {
-    async fn submit(&self, raw: Bytes) -> Result<(), Refusal> {
+    async fn submit(&self, raw: Bytes) -> Result<Tier, Refusal> {
         if raw.len() > MAX_TRANSACTION_BYTES {
             return Err(Refusal::Rejected(format!(
                 "oversized data: transaction size {}, limit {MAX_TRANSACTION_BYTES}",

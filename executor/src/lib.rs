@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! operators ─ gRPC ─► OperatorSource: verify, or leave the operator ─► follow ─► Chain::apply
-//!    ▲                                                        revm over an overlay ─► World: state root
+//!    ▲                                                        revm over an overlay ─► StateWriter: tries, state root
 //!    │                                                        one redb transaction per ordered block ─► head
 //! GrpcForwarder ◄─ eth_sendRawTransaction ◄─ wallets ─ JSON-RPC ─► RpcContext reads head, store, state
 //! ```
@@ -11,8 +11,8 @@
 //! same ordered blocks have the same EVM blocks, byte for byte: nothing in execution reads a clock, and nothing of a
 //! block that fails verification is executed. Threads: tokio's; execution and RPC reads run on its blocking pool.
 //!
-//! Not here: blobs, history older than [`HISTORY_BLOCKS`] blocks for state reads (blocks and receipts are kept for ever),
-//! state larger than memory.
+//! The state lies in the database; [`StateConfig`] says how much memory may cache it, and for how many blocks back it can
+//! be read. Blocks and receipts are kept for ever. Not here: blobs.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod chain;
@@ -22,7 +22,9 @@ mod error;
 mod evm;
 mod follow;
 mod genesis;
+mod genesis_file;
 mod grpc;
+mod logs;
 mod operators;
 mod pending;
 mod rpc;
@@ -33,17 +35,21 @@ mod store;
 mod transaction;
 
 pub use chain::{Applied, Chain, ChainReader, Head};
-pub use config::{ExecutorConfig, RollupConfig, run, run_with};
+pub use config::{
+    DEFAULT_CACHE_BYTES, DEFAULT_HISTORY, ExecutorConfig, MIN_CACHE_BYTES, RollupConfig, StateConfig, run, run_with,
+};
 pub use devnet::{DevAccount, TRANSFER_GAS, dev_accounts};
 pub use error::{Error, Result};
 pub use evm::*;
 pub use follow::follow;
 pub use genesis::*;
 pub use grpc::{GrpcFeed, GrpcForwarder, GrpcOperators};
+pub use logs::{FoundLog, FoundLogs, LogFilter};
 pub use operators::{Feed, FeedError, OperatorSource, Operators};
-pub use pending::{MAX_PENDING, Pending};
+pub use pending::{MAX_PENDING, Pending, PendingTransaction};
 pub use rpc::{
-    INTERNAL, INVALID_PARAMS, MAX_TRANSACTION_BYTES, REVERTED, RpcContext, RpcLimits, RpcServer, SERVER_ERROR, serve,
+    INTERNAL, INVALID_PARAMS, LIMIT_EXCEEDED, MAX_TRANSACTION_BYTES, REVERTED, RpcContext, RpcLimits, RpcServer,
+    SERVER_ERROR, SYNC_NONCE_GAP, SYNC_NOT_READY, SYNC_TIMEOUT, openrpc, serve,
 };
 pub use source::*;
 pub use state::*;

@@ -2,6 +2,7 @@
 
 use alloy_consensus::{Transaction as _, TxEnvelope};
 use alloy_primitives::{Address, B256};
+use squad_types::Tier;
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -14,10 +15,20 @@ pub const MAX_PENDING: usize = 16_384;
 /// How long a forwarded transaction is shown as pending if it is never ordered.
 const LIFETIME: Duration = Duration::from_secs(120);
 
+/// A transaction that was forwarded and is not ordered yet.
+#[derive(Debug, Clone)]
+pub struct PendingTransaction {
+    /// The transaction.
+    pub envelope: TxEnvelope,
+    /// Who signed it.
+    pub sender: Address,
+    /// How firm an operator said that it is: batched or secured.
+    pub tier: Tier,
+}
+
 #[derive(Debug)]
 struct Entry {
-    envelope: TxEnvelope,
-    sender: Address,
+    transaction: PendingTransaction,
     since: Instant,
 }
 
@@ -25,33 +36,45 @@ struct Entry {
 struct Inner {
     by_hash: HashMap<B256, Entry>,
     by_sender: HashMap<Address, BTreeMap<u64, B256>>,
-    age: VecDeque<B256>,
+    /// Oldest first, with the time of arrival: an entry that came anew is not removed by its first arrival.
+    age: VecDeque<(B256, Instant)>,
+    /// Secured transactions in the order in which they came; the last has number `arrivals - 1`.
+    secured: VecDeque<B256>,
+    arrivals: u64,
 }
 
 impl Inner {
     fn remove(&mut self, hash: &B256) {
-        let Some(entry) = self.by_hash.remove(hash) else { return };
-        if let Some(nonces) = self.by_sender.get_mut(&entry.sender) {
-            if nonces.get(&entry.envelope.nonce()) == Some(hash) {
-                nonces.remove(&entry.envelope.nonce());
+        let Some(Entry { transaction, .. }) = self.by_hash.remove(hash) else { return };
+        let nonce = transaction.envelope.nonce();
+        if let Some(nonces) = self.by_sender.get_mut(&transaction.sender) {
+            if nonces.get(&nonce) == Some(hash) {
+                nonces.remove(&nonce);
             }
             if nonces.is_empty() {
-                self.by_sender.remove(&entry.sender);
+                self.by_sender.remove(&transaction.sender);
             }
         }
     }
 
     fn expire(&mut self, now: Instant) {
-        while let Some(oldest) = self.age.front().copied() {
-            let keep = match self.by_hash.get(&oldest) {
-                None => false,
-                Some(entry) => self.age.len() <= MAX_PENDING && now.duration_since(entry.since) < LIFETIME,
-            };
-            if keep {
+        while let Some((oldest, since)) = self.age.front().copied() {
+            let known = self.by_hash.get(&oldest).is_some_and(|entry| entry.since == since);
+            if known && self.age.len() <= MAX_PENDING && now.duration_since(since) < LIFETIME {
                 break;
             }
-            self.remove(&oldest);
+            if known {
+                self.remove(&oldest);
+            }
             self.age.pop_front();
+        }
+    }
+
+    fn announce(&mut self, hash: B256) {
+        self.secured.push_back(hash);
+        self.arrivals += 1;
+        while self.secured.len() > MAX_PENDING {
+            self.secured.pop_front();
         }
     }
 }
@@ -72,18 +95,24 @@ impl Default for Pending {
 impl Pending {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // The maps stay usable whatever a panicking holder left: they are advice.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.expire(Instant::now());
+        inner
     }
 
-    /// Remembers a forwarded transaction.
-    pub fn insert(&self, envelope: TxEnvelope, sender: Address) {
-        let (hash, now) = (*envelope.tx_hash(), Instant::now());
+    /// Remembers a forwarded transaction. One that is known already never becomes less firm.
+    pub fn insert(&self, envelope: TxEnvelope, sender: Address, tier: Tier) {
+        let (hash, since) = (*envelope.tx_hash(), Instant::now());
         let mut inner = self.lock();
-        inner.by_sender.entry(sender).or_default().insert(envelope.nonce(), hash);
-        if inner.by_hash.insert(hash, Entry { envelope, sender, since: now }).is_none() {
-            inner.age.push_back(hash);
+        let before = inner.by_hash.get(&hash).map(|entry| entry.transaction.tier);
+        let transaction = PendingTransaction { envelope, sender, tier: before.unwrap_or(tier).max(tier) };
+        inner.by_sender.entry(sender).or_default().insert(transaction.envelope.nonce(), hash);
+        inner.by_hash.insert(hash, Entry { transaction, since });
+        inner.age.push_back((hash, since));
+        if tier >= Tier::Secured && before.is_none_or(|before| before < Tier::Secured) {
+            inner.announce(hash);
         }
-        inner.expire(now);
+        inner.expire(since);
         drop(inner);
         self.changed.send_modify(|count| *count += 1);
     }
@@ -92,28 +121,51 @@ impl Pending {
     pub fn settle<'a>(&self, hashes: impl Iterator<Item = &'a B256>) {
         let mut inner = self.lock();
         hashes.for_each(|hash| inner.remove(hash));
-        inner.expire(Instant::now());
         drop(inner);
         self.changed.send_modify(|count| *count += 1);
     }
 
-    /// A pending transaction and its sender.
-    pub fn get(&self, hash: &B256) -> Option<(TxEnvelope, Address)> {
-        let mut inner = self.lock();
-        inner.expire(Instant::now());
-        inner.by_hash.get(hash).map(|entry| (entry.envelope.clone(), entry.sender))
+    /// A pending transaction.
+    pub fn get(&self, hash: &B256) -> Option<PendingTransaction> {
+        self.lock().by_hash.get(hash).map(|entry| entry.transaction.clone())
+    }
+
+    /// At most `limit` pending transactions of tier `least` or above, by sender and nonce.
+    pub fn list(&self, least: Tier, limit: usize) -> Vec<PendingTransaction> {
+        let inner = self.lock();
+        let mut senders: Vec<_> = inner.by_sender.iter().collect();
+        senders.sort_unstable_by_key(|(sender, _)| **sender);
+        let hashes = senders.into_iter().flat_map(|(_, nonces)| nonces.values());
+        let entries = hashes.filter_map(|hash| inner.by_hash.get(hash));
+        let firm = entries.filter(|entry| entry.transaction.tier >= least);
+        firm.take(limit).map(|entry| entry.transaction.clone()).collect()
     }
 
     /// The nonce after all of `sender`'s pending transactions that follow `nonce` without gap.
     pub fn next_nonce(&self, sender: Address, mut nonce: u64) -> u64 {
-        let mut inner = self.lock();
-        inner.expire(Instant::now());
+        let inner = self.lock();
         if let Some(nonces) = inner.by_sender.get(&sender) {
             while nonces.contains_key(&nonce) {
                 nonce += 1;
             }
         }
         nonce
+    }
+
+    /// How many transactions have been secured so far: where somebody starts who asks for those to come.
+    pub fn arrivals(&self) -> u64 {
+        self.lock().arrivals
+    }
+
+    /// At most `limit` hashes of transactions secured from arrival `next` on, and where to go on.
+    /// Those over [`MAX_PENDING`] back are forgotten.
+    pub fn arrived(&self, next: u64, limit: usize) -> (Vec<B256>, u64) {
+        let inner = self.lock();
+        let first = inner.arrivals - inner.secured.len() as u64;
+        let from = next.clamp(first, inner.arrivals);
+        let hashes: Vec<_> = inner.secured.iter().skip((from - first) as usize).take(limit).copied().collect();
+        let after = from + hashes.len() as u64;
+        (hashes, after)
     }
 
     /// A receiver that wakes when something was added or settled.
@@ -133,12 +185,16 @@ mod tests {
         SenderTransaction::decode(&raw, 7).unwrap()
     }
 
+    fn insert(pending: &Pending, nonce: u64, tier: Tier) {
+        let tx = transfer(nonce);
+        pending.insert(tx.envelope, tx.sender, tier);
+    }
+
     #[test]
     fn counts_up_to_the_first_gap_and_forgets_what_settled() {
         let pending = Pending::default();
         for nonce in [3, 4, 6] {
-            let tx = transfer(nonce);
-            pending.insert(tx.envelope, tx.sender);
+            insert(&pending, nonce, Tier::Batched);
         }
         let sender = dev_accounts()[0].address();
         assert_eq!(pending.next_nonce(sender, 3), 5);
@@ -148,5 +204,24 @@ mod tests {
         assert_eq!(pending.next_nonce(sender, 4), 5);
         assert!(pending.get(&transfer(3).hash()).is_none());
         assert!(pending.get(&transfer(6).hash()).is_some());
+    }
+
+    #[test]
+    fn what_is_secured_is_announced_once_and_listed_in_nonce_order() {
+        let pending = Pending::default();
+        let from = pending.arrivals();
+        insert(&pending, 1, Tier::Secured);
+        insert(&pending, 0, Tier::Batched);
+        assert_eq!(pending.arrived(from, 9), (vec![transfer(1).hash()], from + 1));
+        insert(&pending, 0, Tier::Secured);
+        insert(&pending, 0, Tier::Batched);
+        insert(&pending, 0, Tier::Secured);
+        assert_eq!(pending.arrived(from + 1, 9), (vec![transfer(0).hash()], from + 2));
+        assert_eq!(pending.arrived(from, 1), (vec![transfer(1).hash()], from + 1));
+        let nonces = |least, limit| -> Vec<_> {
+            pending.list(least, limit).iter().map(|found| found.envelope.nonce()).collect()
+        };
+        assert_eq!(nonces(Tier::Secured, 9), [0, 1]);
+        assert_eq!(nonces(Tier::Secured, 1), [0]);
     }
 }

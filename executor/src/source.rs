@@ -3,6 +3,7 @@
 use crate::{Error, Result};
 use alloy_primitives::{Address, B256};
 use bytes::Bytes;
+use squad_types::Tier;
 use std::future::Future;
 use tokio::sync::mpsc;
 
@@ -62,9 +63,9 @@ pub enum Refusal {
 
 /// Hands a wallet's transaction to the operators.
 pub trait Forwarder: Send + Sync + 'static {
-    /// Submits raw transaction bytes; returns when an operator took responsibility (tier batched
-    /// or better).
-    fn submit(&self, raw: Bytes) -> impl Future<Output = Result<(), Refusal>> + Send;
+    /// Submits raw transaction bytes; returns when they are secured, with that tier, or when an operator took
+    /// responsibility and could not say more in time, with tier batched.
+    fn submit(&self, raw: Bytes) -> impl Future<Output = Result<Tier, Refusal>> + Send;
 }
 
 /// A source fed by a channel, for tests and in-process use.
@@ -95,7 +96,8 @@ impl BlockSource for ChannelSource {
     }
 }
 
-/// A forwarder that passes transactions into a channel, for tests and in-process use.
+/// A forwarder that passes transactions into a channel, for tests and in-process use. What is in the channel counts as
+/// secured.
 #[derive(Debug, Clone)]
 pub struct ChannelForwarder {
     /// Where transactions go.
@@ -103,9 +105,9 @@ pub struct ChannelForwarder {
 }
 
 impl Forwarder for ChannelForwarder {
-    async fn submit(&self, raw: Bytes) -> Result<(), Refusal> {
+    async fn submit(&self, raw: Bytes) -> Result<Tier, Refusal> {
         use mpsc::error::TrySendError;
-        self.transactions.try_send(raw).map_err(|error| match error {
+        self.transactions.try_send(raw).map(|()| Tier::Secured).map_err(|error| match error {
             TrySendError::Full(_) => Refusal::Busy("the queue is full; retry".into()),
             TrySendError::Closed(_) => Refusal::Busy("no operator listens".into()),
         })

@@ -15,7 +15,7 @@ use squad_client::proto::{
     submit_answer::Outcome,
 };
 use squad_client::testing::{TestChain, evm, keys};
-use squad_executor::{Error, ExecutorConfig, Genesis, RollupConfig, RpcLimits, dev_accounts, run};
+use squad_executor::{Error, ExecutorConfig, Genesis, RollupConfig, RpcLimits, StateConfig, dev_accounts, run};
 use squad_types::{Encode, NamespaceBlock, NamespaceId};
 use std::{net::SocketAddr, pin::Pin, sync::Arc};
 use tokio::{
@@ -146,6 +146,7 @@ fn config(network: &TestChain, dir: &tempfile::TempDir, operators: Vec<String>) 
         genesis: Genesis::devnet_for(1001),
         rpc: ([127, 0, 0, 1], 0).into(),
         limits: RpcLimits::default(),
+        state: StateConfig::default(),
     };
     ExecutorConfig { rollup, network: network.genesis.clone(), namespace: NAMESPACE, operators }
 }

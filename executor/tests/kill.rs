@@ -5,7 +5,7 @@ mod common;
 
 use alloy_primitives::{Address, Bytes, TxKind, U256};
 use common::{Ordered, STORER, deploy_code};
-use squad_executor::{Chain, Genesis, OrderedBlock, dev_accounts};
+use squad_executor::{Chain, Genesis, MIN_CACHE_BYTES, OrderedBlock, StateConfig, dev_accounts};
 use std::{
     io::{BufRead, BufReader},
     path::Path,
@@ -39,20 +39,41 @@ fn blocks() -> Vec<OrderedBlock> {
         .collect()
 }
 
+/// Blocks of state history: fewer than there are, so that history goes away while the writer is killed.
+const HISTORY: u64 = 5;
+
 fn open(dir: &Path) -> Chain {
-    Chain::open(dir, Genesis::devnet(), b"").unwrap()
+    let state = StateConfig { cache_bytes: MIN_CACHE_BYTES, history: HISTORY };
+    Chain::open_with(dir, Genesis::devnet(), b"", state).unwrap()
 }
 
-/// Runs as the child: applies blocks and names each when it is done. Without its directory it has nothing to do.
+/// Runs as the child: applies blocks and names each before and after. Without its directory it has nothing to do.
 #[test]
 fn writer() {
     let Some(dir) = std::env::var_os(DIR) else { return };
     let mut chain = open(Path::new(&dir));
     for block in blocks().iter().skip(chain.next_height() as usize - 1) {
+        println!("\nbegun {}", block.height);
         chain.apply(block, block.height % 2 == 0).unwrap();
         println!("\napplied {}", block.height);
     }
     chain.flush().unwrap();
+}
+
+/// All of the state gives the head's root, and what history is kept is the steady chain's.
+fn check_state(chain: &Chain, steady: &Chain) {
+    let (head, reader) = (chain.head().header, chain.reader());
+    let view = reader.state_at(head.number).unwrap();
+    assert_eq!(view.rebuild_root().unwrap(), head.state_root);
+    let contract = dev_accounts()[0].address().create(0);
+    for number in head.number.saturating_sub(HISTORY)..=head.number {
+        let proof = reader.proof(number, contract, &[U256::ZERO]).unwrap();
+        // The steady chain may have forgotten that block's state, but not the root that the proof was checked against.
+        let root = steady.reader().store.header(number).unwrap().unwrap().state_root;
+        assert_eq!(reader.store.header(number).unwrap().unwrap().state_root, root);
+        assert_eq!(proof.address, contract);
+    }
+    assert!(head.number <= HISTORY || reader.state_at(head.number - HISTORY - 1).is_err());
 }
 
 #[test]
@@ -63,8 +84,10 @@ fn a_writer_killed_at_any_block_resumes_to_the_same_chain() {
         steady.apply(&block, false).unwrap();
     }
     let dir = tempfile::tempdir().unwrap();
-    // The kill lands while the block after the named one is in the making.
-    for kill_after in [1, 3, 4, 11, 12, 26, 39, 52] {
+    // The kill lands within the block that was begun, or between two blocks, or early in the next.
+    let kills = [("begun", 1), ("applied", 1), ("begun", 4), ("applied", 4), ("begun", 11), ("begun", 12)];
+    let later = [("applied", 17), ("begun", 26), ("begun", 33), ("applied", 39), ("begun", 47), ("applied", 52)];
+    for (word, kill_after) in kills.into_iter().chain(later) {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "writer", "--nocapture"])
             .env(DIR, dir.path())
@@ -74,7 +97,7 @@ fn a_writer_killed_at_any_block_resumes_to_the_same_chain() {
         let applied = BufReader::new(child.stdout.take().unwrap())
             .lines()
             .map_while(Result::ok)
-            .filter_map(|line| line.strip_prefix("applied ")?.parse::<u64>().ok());
+            .filter_map(|line| line.strip_prefix(word)?.trim().parse::<u64>().ok());
         let reached = applied.into_iter().find(|height| *height >= kill_after);
         child.kill().unwrap();
         child.wait().unwrap();
@@ -83,12 +106,14 @@ fn a_writer_killed_at_any_block_resumes_to_the_same_chain() {
         let head = chain.head();
         let stored = steady.reader().store.header(head.header.number).unwrap().unwrap();
         assert_eq!(*head.header, stored);
+        check_state(&chain, &steady);
     }
     let mut chain = open(dir.path());
     for block in blocks().iter().skip(chain.next_height() as usize - 1) {
         chain.apply(block, false).unwrap();
     }
     assert_eq!(chain.head().hash, steady.head().hash);
+    check_state(&chain, &steady);
     let (ours, theirs) = (chain.reader().store, steady.reader().store);
     for number in 0..=steady.head().header.number {
         assert_eq!(ours.body(number).unwrap(), theirs.body(number).unwrap());

@@ -2,9 +2,10 @@
 //!
 //! **Rule.** The namespace's transactions are taken in order. One that cannot execute at its
 //! place (see [`SkipReason`]) is skipped. One that is otherwise
-//! payable but whose gas limit exceeds what is left in the current EVM block closes that block
-//! and opens the next one. An EVM block without an executed transaction is not made, so an
-//! ordered block with nothing but refused transactions leaves no EVM block.
+//! payable but does not fit into what is left in the current EVM block, by its gas limit or by
+//! its bytes, closes that block and opens the next one. An EVM block without an executed
+//! transaction is not made, so an ordered block with nothing but refused transactions leaves no
+//! EVM block.
 //!
 //! **Header fields that follow from the ordered block.** `timestamp` by
 //! [`TimestampRule`]; `prev_randao` and `parent_beacon_block_root` are the ordered header's hash
@@ -18,9 +19,9 @@
 
 use super::{Evm, EvmBlock, Skipped, StoredBody, StoredReceipt, StoredTransaction, block_env, evm};
 use crate::{
-    Error, Genesis, Result, SenderTransaction, SkipReason, TimestampRule, decode_all, raw_hash,
+    Error, Genesis, Result, SenderTransaction, SkipReason, TimestampRule, raw_hash,
     source::OrderedBlock,
-    state::{Delta, Overlay, StateError, StateRead, World},
+    state::{Delta, Overlay, StateError, StateRead, StateWriter},
 };
 use alloy_consensus::{Header, Transaction as _, constants::EMPTY_WITHDRAWALS, proofs};
 use alloy_eips::{eip1559::calc_next_block_base_fee, eip2935, eip4788, eip7002, eip7251, eip7685::Requests};
@@ -28,8 +29,8 @@ use alloy_primitives::{Address, B256, Bloom, Bytes, U256};
 use revm::{
     ExecuteCommitEvm, SystemCallEvm,
     context_interface::result::{EVMError, ExecutionResult, InvalidTransaction},
+    primitives::eip7825::TX_GAS_LIMIT_CAP,
 };
-use std::sync::RwLock;
 
 /// What executing one ordered block gave.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,44 +41,45 @@ pub struct Execution {
     pub skipped: Vec<Skipped>,
 }
 
-type Queue = std::iter::Peekable<std::iter::Enumerate<std::vec::IntoIter<Result<SenderTransaction, SkipReason>>>>;
+/// Bytes of transactions in an EVM block at most: Ethereum's 8 MiB for a whole block (EIP-7934), less what a header and
+/// the lengths in the list can take.
+const MAX_TRANSACTION_BYTES: usize = (8 << 20) - (64 << 10);
 
-/// Executes `ordered` on top of `parent` and applies the changes to `world`.
+pub(super) type Queue =
+    std::iter::Peekable<std::iter::Enumerate<std::vec::IntoIter<Result<SenderTransaction, SkipReason>>>>;
+
+/// Executes `ordered`, whose transactions are `decoded`, on top of `parent` and applies the changes to `state`.
 ///
 /// Deterministic: the same genesis, parent state and ordered block give the same blocks.
 ///
 /// # Errors
-/// [`Error::Evm`] on a failure that no transaction can cause; `world` may then hold part of the
-/// block and must be rebuilt from disk.
-pub fn execute(
+/// [`Error::Evm`] on a failure that no transaction can cause; `state` may then hold part of the block and must be
+/// given up.
+pub(crate) fn execute(
     genesis: &Genesis,
-    world: &RwLock<World>,
+    state: &mut StateWriter<'_>,
     parent: (&Header, B256),
     ordered: &OrderedBlock,
+    decoded: Vec<Result<SenderTransaction, SkipReason>>,
 ) -> Result<Execution> {
     let mut execution = Execution::default();
-    let mut queue = decode_all(&ordered.transactions, genesis.chain_id).into_iter().enumerate().peekable();
-    let poisoned = || Error::Worker("the state lock is poisoned".into());
+    let mut queue = decoded.into_iter().enumerate().peekable();
     let mut parent = (parent.0.clone(), parent.1);
     while queue.peek().is_some() {
         let piece = execution.blocks.len() as u32;
         let mut header = next_header(genesis, (&parent.0, parent.1), ordered, piece);
-        let built = {
-            let world = world.read().map_err(|_| poisoned())?;
-            Piece::new(genesis, &*world, &header).run(ordered, &mut queue, &mut execution.skipped)?
-        };
+        let built = Piece::new(genesis, &*state, &header).run(ordered, &mut queue, &mut execution.skipped)?;
         let Some((mut body, delta, requests_hash)) = built else {
             continue; // all skipped: the queue is empty now
         };
         (body.ordered_height, body.ordered_hash, body.piece) = (ordered.height, ordered.hash, piece);
         header.requests_hash = requests_hash;
         fill_roots(&mut header, &body);
-        let mut world = world.write().map_err(|_| poisoned())?;
-        header.state_root = world.apply(header.number, &delta);
+        header.state_root = state.apply(header.number, &delta)?;
         let hash = header.hash_slow();
-        world.seal(header.number, hash);
+        state.seal(header.number, hash)?;
         parent = (header.clone(), hash);
-        execution.blocks.push(EvmBlock { header, hash, body, delta });
+        execution.blocks.push(EvmBlock { header, hash, body });
     }
     Ok(execution)
 }
@@ -135,18 +137,20 @@ fn fill_roots(header: &mut Header, body: &StoredBody) {
 }
 
 /// One EVM block under construction.
-struct Piece<'a, B: StateRead> {
+pub(super) struct Piece<'a, B: StateRead> {
     genesis: &'a Genesis,
     evm: Evm<B>,
     base_fee: u64,
     parent_hash: B256,
     gas_limit: u64,
     gas_used: u64,
+    /// Of the transactions so far.
+    bytes: usize,
     body: StoredBody,
 }
 
 impl<'a, B: StateRead> Piece<'a, B> {
-    fn new(genesis: &'a Genesis, base: B, header: &Header) -> Self {
+    pub(super) fn new(genesis: &'a Genesis, base: B, header: &Header) -> Self {
         Self {
             genesis,
             evm: evm(genesis, block_env(genesis, header), base),
@@ -154,12 +158,13 @@ impl<'a, B: StateRead> Piece<'a, B> {
             parent_hash: header.parent_hash,
             gas_limit: header.gas_limit,
             gas_used: 0,
+            bytes: 0,
             body: StoredBody::default(),
         }
     }
 
     /// Takes from the queue what this block holds; `None` if nothing was executed.
-    fn run(
+    pub(super) fn run(
         mut self,
         ordered: &OrderedBlock,
         queue: &mut Queue,
@@ -173,7 +178,7 @@ impl<'a, B: StateRead> Piece<'a, B> {
         while let Some((position, decoded)) = queue.peek() {
             let position = *position;
             if let Ok(tx) = decoded
-                && self.must_wait(tx).map_err(|error| fatal(height, error))?
+                && self.must_wait(tx, ordered.transactions[position].len()).map_err(|error| fatal(height, error))?
             {
                 break;
             }
@@ -196,12 +201,14 @@ impl<'a, B: StateRead> Piece<'a, B> {
         Ok(Some((self.body, overlay.into_delta(), requests)))
     }
 
-    /// Whether `tx` belongs into the next block: it does not fit into the gas left here, but
-    /// nothing else speaks against it.
-    fn must_wait(&mut self, tx: &SenderTransaction) -> Result<bool, StateError> {
+    /// Whether `tx` belongs into the next block: it does not fit into the gas or the bytes left
+    /// here, but nothing else speaks against it.
+    fn must_wait(&mut self, tx: &SenderTransaction, bytes: usize) -> Result<bool, StateError> {
         let (sender, tx) = (tx.sender, &tx.envelope);
         let gas = tx.gas_limit();
-        if gas <= self.gas_limit - self.gas_used || gas > self.gas_limit {
+        let fits = gas <= self.gas_limit - self.gas_used && self.bytes + bytes <= MAX_TRANSACTION_BYTES;
+        let never = gas > self.gas_limit || (self.genesis.hardfork.has_tx_gas_cap() && gas > TX_GAS_LIMIT_CAP);
+        if fits || never || self.body.transactions.is_empty() {
             return Ok(false);
         }
         let account = self.evm.ctx.journaled_state.database.account(sender)?.unwrap_or_default();
@@ -217,6 +224,7 @@ impl<'a, B: StateRead> Piece<'a, B> {
         };
         let gas_used = result.tx_gas_used();
         self.gas_used += gas_used;
+        self.bytes += raw.len();
         self.body.receipts.push(StoredReceipt {
             tx_type: tx.envelope.tx_type() as u8,
             success: result.is_success(),

@@ -1,16 +1,16 @@
 //! Calls that change nothing: `eth_call` and `eth_estimateGas`.
 
-use super::{block::EvmError, block_env, evm};
+use super::{Evm, block::EvmError, block_env, evm};
 use crate::{
     Genesis, TRANSFER_GAS,
     state::{StateError, StateRead},
 };
 use alloy_consensus::Header;
-use alloy_eips::eip2930::AccessList;
+use alloy_eips::{eip2930::AccessList, eip7702::SignedAuthorization};
 use alloy_primitives::{Address, Bytes, TxKind, U256};
 use revm::{
     ExecuteEvm,
-    context::TxEnv,
+    context::{TxEnv, either::Either},
     context_interface::result::{ExecutionResult, HaltReason, InvalidTransaction},
     primitives::eip7825,
 };
@@ -41,6 +41,8 @@ pub struct CallRequest {
     pub nonce: Option<u64>,
     /// Access list.
     pub access_list: AccessList,
+    /// EIP-7702 authorizations; any makes the call one of that type.
+    pub authorization_list: Vec<SignedAuthorization>,
 }
 
 /// How a call ended.
@@ -74,8 +76,9 @@ pub enum CallError {
     Halted(String),
 }
 
-fn environment(request: &CallRequest, genesis: &Genesis, gas: u64) -> TxEnv {
+pub(super) fn environment(request: &CallRequest, genesis: &Genesis, gas: u64) -> TxEnv {
     let tx_type = match (request.max_priority_fee_per_gas, request.access_list.is_empty()) {
+        _ if !request.authorization_list.is_empty() => 4,
         (Some(_), _) => 2,
         (None, false) => 1,
         (None, true) => 0,
@@ -94,7 +97,7 @@ fn environment(request: &CallRequest, genesis: &Genesis, gas: u64) -> TxEnv {
         gas_priority_fee: request.max_priority_fee_per_gas,
         blob_hashes: Vec::new(),
         max_fee_per_blob_gas: 0,
-        authorization_list: Vec::new(),
+        authorization_list: request.authorization_list.iter().cloned().map(Either::Left).collect(),
     }
 }
 
@@ -105,6 +108,11 @@ fn run<B: StateRead>(
     request: &CallRequest,
     gas: u64,
 ) -> Result<ExecutionResult, EvmError> {
+    caller(genesis, header, base, request).transact_one(environment(request, genesis, gas))
+}
+
+/// An EVM that lets `request` call, also where a transaction could not.
+pub(super) fn caller<B: StateRead>(genesis: &Genesis, header: &Header, base: B, request: &CallRequest) -> Evm<B> {
     let mut evm = evm(genesis, block_env(genesis, header), base);
     let cfg = &mut evm.ctx.cfg;
     cfg.disable_nonce_check = true;
@@ -113,10 +121,10 @@ fn run<B: StateRead>(
     cfg.tx_gas_limit_cap = Some(u64::MAX);
     // A call that names no price pays none, as in geth.
     cfg.disable_base_fee = request.max_fee_per_gas.is_none() && request.max_priority_fee_per_gas.is_none();
-    evm.transact_one(environment(request, genesis, gas))
+    evm
 }
 
-fn failure(error: EvmError) -> CallError {
+pub(super) fn failure(error: EvmError) -> CallError {
     match error {
         EvmError::Database(error) => CallError::State(error),
         EvmError::Transaction(InvalidTransaction::LackOfFundForMaxFee { fee, balance }) => {
@@ -138,11 +146,15 @@ pub fn call<B: StateRead>(
     request: &CallRequest,
 ) -> Result<CallOutcome, CallError> {
     let gas = request.gas.unwrap_or(CALL_GAS_CAP).min(CALL_GAS_CAP);
-    Ok(match run(genesis, header, base, request, gas).map_err(failure)? {
+    run(genesis, header, base, request, gas).map(outcome).map_err(failure)
+}
+
+pub(super) fn outcome(result: ExecutionResult) -> CallOutcome {
+    match result {
         ExecutionResult::Success { output, .. } => CallOutcome::Success(output.into_data()),
         ExecutionResult::Revert { output, .. } => CallOutcome::Revert(output),
         ExecutionResult::Halt { reason, .. } => CallOutcome::Halt(halt_text(&reason)),
-    })
+    }
 }
 
 fn halt_text(reason: &HaltReason) -> String {

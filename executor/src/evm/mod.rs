@@ -1,11 +1,13 @@
 //! Executing ordered blocks and calls with revm.
 
+mod access;
 mod block;
 mod call;
 mod record;
 
-pub(crate) use block::next_base_fee;
-pub use block::{Execution, execute};
+pub use access::{AccessOutcome, access_list};
+pub use block::Execution;
+pub(crate) use block::{execute, next_base_fee};
 pub use call::{CALL_GAS_CAP, CallError, CallOutcome, CallRequest, call, estimate_gas};
 pub use record::{EvmBlock, Skipped, StoredBody, StoredReceipt, StoredTransaction};
 

@@ -1,6 +1,6 @@
 //! What is kept of an executed block.
 
-use crate::{SkipReason, state::Delta};
+use crate::SkipReason;
 use alloy_consensus::{Eip658Value, Header, Receipt, ReceiptEnvelope, TxType};
 use alloy_primitives::{Address, B256, Bytes, Log};
 use alloy_rlp::{RlpDecodable, RlpEncodable};
@@ -59,7 +59,7 @@ pub struct StoredBody {
     pub receipts: Vec<StoredReceipt>,
 }
 
-/// A complete EVM block with the state change that made it.
+/// A complete EVM block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EvmBlock {
     /// The header.
@@ -68,8 +68,6 @@ pub struct EvmBlock {
     pub hash: B256,
     /// Transactions and receipts.
     pub body: StoredBody,
-    /// State change.
-    pub delta: Delta,
 }
 
 /// An ordered transaction that was not executed.

@@ -4,6 +4,7 @@ use super::{
     RpcContext,
     args::{Args, Reply, invalid, refused},
     format::quantity,
+    parse::{Parsed, block_number, list},
 };
 use crate::evm::next_base_fee;
 use alloy_consensus::{Header, Transaction as _, TxEnvelope};
@@ -30,8 +31,18 @@ pub(super) fn tip(_: &RpcContext, args: Args) -> Reply {
     Ok(quantity(SUGGESTED_TIP))
 }
 
+pub(super) fn blob_base_fee(_: &RpcContext, args: Args) -> Reply {
+    args.end()?;
+    Ok(quantity(1u64))
+}
+
+fn percentiles(value: &Value) -> Parsed<Vec<f64>> {
+    list(value, |value| value.as_f64().ok_or_else(|| "numbers are expected".to_owned()))
+}
+
 pub(super) fn history(ctx: &RpcContext, mut args: Args) -> Reply {
-    let (count, newest, percentiles) = (args.number()?, args.block_required()?, args.percentiles()?);
+    let (count, newest) = (args.number()?, args.need(block_number)?);
+    let percentiles = args.maybe(percentiles)?.unwrap_or_default();
     args.end()?;
     if percentiles.len() > MAX_PERCENTILES {
         return Err(invalid(format!("over the query limit {MAX_PERCENTILES} of percentiles")));

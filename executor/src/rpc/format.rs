@@ -1,6 +1,10 @@
 //! Blocks, transactions and receipts as Ethereum's JSON writes them.
 
-use crate::evm::{StoredBody, StoredReceipt, StoredTransaction};
+use crate::{
+    FoundLog,
+    evm::{StoredBody, StoredReceipt, StoredTransaction},
+    pending::PendingTransaction,
+};
 use alloy_consensus::{Header, Transaction as _, TxEnvelope, Typed2718};
 use alloy_eips::eip2718::Decodable2718;
 use alloy_primitives::{Address, B256, Bloom, U256};
@@ -45,16 +49,25 @@ pub(super) struct Place<'a> {
 
 /// A block, with transaction hashes or whole transactions.
 pub(super) fn block(header: &Header, block_hash: B256, body: &StoredBody, full: bool) -> Value {
-    let transactions: Vec<Value> = body
-        .transactions
-        .iter()
-        .enumerate()
-        .map(
-            |(index, tx)| {
-                if full { mined_transaction(tx, Place { header, hash: block_hash, index }) } else { hash(tx.hash) }
-            },
-        )
-        .collect();
+    let transaction = |(index, tx): (usize, &StoredTransaction)| {
+        if full { mined_transaction(tx, Place { header, hash: block_hash, index }) } else { hash(tx.hash) }
+    };
+    let transactions = body.transactions.iter().enumerate().map(transaction).collect();
+    let mut out = fields(header, block_hash);
+    out.insert("size".into(), quantity(size(header, body)));
+    out.insert("transactions".into(), transactions);
+    out.insert("withdrawals".into(), json!([]));
+    out.insert("uncles".into(), json!([]));
+    Value::Object(out)
+}
+
+/// A header, as `newHeads` sends it.
+pub(super) fn header(header: &Header, block_hash: B256) -> Value {
+    Value::Object(fields(header, block_hash))
+}
+
+/// The fields of a header.
+pub(super) fn fields(header: &Header, block_hash: B256) -> Map<String, Value> {
     let mut out = Map::new();
     let mut put = |name: &str, value: Value| out.insert(name.to_owned(), value);
     put("number", quantity(header.number));
@@ -76,17 +89,13 @@ pub(super) fn block(header: &Header, block_hash: B256, body: &StoredBody, full: 
     put("timestamp", quantity(header.timestamp));
     put("baseFeePerGas", quantity(header.base_fee_per_gas.unwrap_or_default()));
     put("withdrawalsRoot", hash(header.withdrawals_root.unwrap_or_default()));
-    put("withdrawals", json!([]));
     put("blobGasUsed", quantity(header.blob_gas_used.unwrap_or_default()));
     put("excessBlobGas", quantity(header.excess_blob_gas.unwrap_or_default()));
     put("parentBeaconBlockRoot", hash(header.parent_beacon_block_root.unwrap_or_default()));
     if let Some(requests) = header.requests_hash {
         put("requestsHash", hash(requests));
     }
-    put("size", quantity(size(header, body)));
-    put("transactions", Value::Array(transactions));
-    put("uncles", json!([]));
-    Value::Object(out)
+    out
 }
 
 /// Length of the block's RLP: header, transactions (typed ones as strings), no ommers, no
@@ -184,26 +193,17 @@ pub(super) fn receipt(tx: &StoredTransaction, receipt: &StoredReceipt, place: Pl
     };
     let bloom: Bloom = receipt.logs.iter().collect();
     let header = place.header;
-    let logs: Vec<Value> = receipt
-        .logs
-        .iter()
-        .enumerate()
-        .map(|(at, log)| {
-            let topics: Vec<Value> = log.data.topics().iter().map(|topic| hash(*topic)).collect();
-            json!({
-                "address": address(log.address),
-                "topics": topics,
-                "data": data(&log.data.data),
-                "blockHash": hash(place.hash),
-                "blockNumber": quantity(header.number),
-                "blockTimestamp": quantity(header.timestamp),
-                "transactionHash": hash(tx.hash),
-                "transactionIndex": quantity(place.index),
-                "logIndex": quantity(logs_before + at),
-                "removed": false,
-            })
+    let logs = receipt.logs.iter().enumerate().map(|(at, entry)| {
+        log(&FoundLog {
+            number: header.number,
+            block_hash: place.hash,
+            timestamp: header.timestamp,
+            transaction_hash: tx.hash,
+            transaction_index: place.index as u32,
+            log_index: (logs_before + at) as u32,
+            log: entry.clone(),
         })
-        .collect();
+    });
     // Ethereum names the address also where the deployment failed.
     let created = envelope.is_create().then(|| tx.sender.create(envelope.nonce()));
     json!({
@@ -217,9 +217,33 @@ pub(super) fn receipt(tx: &StoredTransaction, receipt: &StoredReceipt, place: Pl
         "gasUsed": quantity(receipt.gas_used),
         "effectiveGasPrice": quantity(envelope.effective_gas_price(header.base_fee_per_gas)),
         "contractAddress": created.map_or(Value::Null, address),
-        "logs": logs,
+        "logs": logs.collect::<Vec<_>>(),
         "logsBloom": data(bloom.as_slice()),
         "status": quantity(u64::from(receipt.success)),
         "type": quantity(receipt.tx_type),
     })
+}
+
+/// A log of an ordered transaction.
+pub(super) fn log(found: &FoundLog) -> Value {
+    let topics: Vec<Value> = found.log.data.topics().iter().map(|topic| hash(*topic)).collect();
+    json!({
+        "address": address(found.log.address),
+        "topics": topics,
+        "data": data(&found.log.data.data),
+        "blockHash": hash(found.block_hash),
+        "blockNumber": quantity(found.number),
+        "blockTimestamp": quantity(found.timestamp),
+        "transactionHash": hash(found.transaction_hash),
+        "transactionIndex": quantity(found.transaction_index),
+        "logIndex": quantity(found.log_index),
+        "removed": false,
+    })
+}
+
+/// A pending transaction, which says how firm it is.
+pub(super) fn pending_transaction(pending: &PendingTransaction) -> Value {
+    let mut out = transaction(&pending.envelope, pending.sender, None);
+    out["tier"] = json!(pending.tier);
+    out
 }

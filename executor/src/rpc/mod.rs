@@ -1,21 +1,45 @@
 //! JSON-RPC for wallets, over HTTP and WebSocket on one port.
+//!
+//! A request passes `http` (connections, browsers' rules), `gate` (how many at once), and `server`, which registered it
+//! from the table in `methods`; `args` and `parse` read its parameters; the rest are the answers. What the table holds,
+//! `discover` describes.
 
+mod access;
 mod args;
 mod blocks;
+mod call_args;
+mod calls;
+mod discover;
 mod fees;
+mod filter;
+mod filters;
 mod format;
+mod gate;
+mod http;
+mod logs;
+mod methods;
 mod network;
+mod overrides;
+mod parse;
+mod pending_block;
+mod proof;
+mod recent;
 mod server;
+mod socket;
 mod state;
 mod submit;
+mod subscribe;
+mod sync;
 
-pub use args::{INTERNAL, INVALID_PARAMS, REVERTED, SERVER_ERROR};
+pub use args::{
+    INTERNAL, INVALID_PARAMS, LIMIT_EXCEEDED, REVERTED, SERVER_ERROR, SYNC_NONCE_GAP, SYNC_NOT_READY, SYNC_TIMEOUT,
+};
+pub use discover::document as openrpc;
 pub use server::{RpcLimits, RpcServer, serve};
 pub use submit::MAX_TRANSACTION_BYTES;
 
 use crate::{
     chain::{ChainReader, Head},
-    evm::StoredBody,
     pending::Pending,
     source::Refusal,
     state::StateView,
@@ -23,11 +47,16 @@ use crate::{
 };
 use alloy_consensus::Header;
 use alloy_primitives::B256;
-use args::{BlockId, Reply, internal, refused};
+use args::{Reply, internal, refused};
 use bytes::Bytes;
+use filters::Filters;
+use parse::BlockId;
+use recent::Recent;
+use squad_types::Tier;
 use std::{future::Future, pin::Pin, sync::Arc};
+use tokio::sync::Semaphore;
 
-type Submission = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Send>>;
+type Submission = Pin<Box<dyn Future<Output = Result<Tier, Refusal>> + Send>>;
 
 /// What every method can use.
 #[derive(Clone)]
@@ -39,6 +68,11 @@ pub struct RpcContext {
     /// Live facts.
     pub status: Arc<Status>,
     forward: Arc<dyn Fn(Bytes) -> Submission + Send + Sync>,
+    filters: Arc<Filters>,
+    recent: Arc<Recent>,
+    limits: RpcLimits,
+    /// Places for requests that read.
+    reads: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for RpcContext {
@@ -60,7 +94,14 @@ impl RpcContext {
             let forwarder = forwarder.clone();
             Box::pin(async move { forwarder.submit(raw).await })
         });
-        Self { chain, pending, status, forward }
+        let limits = RpcLimits::default();
+        let reads = Arc::new(Semaphore::new(limits.reads.max(1)));
+        Self { chain, pending, status, forward, filters: Arc::default(), recent: Arc::default(), limits, reads }
+    }
+
+    fn limit(&mut self, limits: RpcLimits) {
+        self.limits = limits;
+        self.reads = Arc::new(Semaphore::new(limits.reads.max(1)));
     }
 
     fn head(&self) -> Head {
@@ -89,16 +130,11 @@ impl RpcContext {
         Ok((header, hash))
     }
 
-    fn body(&self, number: u64) -> Reply<StoredBody> {
-        let body = self.chain.store.body(number).map_err(internal)?;
-        body.ok_or_else(|| internal(format!("body {number} is missing")))
-    }
-
     /// Header and readable state of the block that `id` names.
     fn state(&self, id: BlockId) -> Reply<(Header, StateView)> {
         let number = self.resolve(id)?.ok_or_else(|| refused("header not found"))?;
         let (header, _) = self.header(number)?;
-        let view = self.chain.state_at(number).map_err(|error| refused(error.to_string()))?;
+        let view = self.chain.state_at(number).map_err(state::unreadable)?;
         Ok((header, view))
     }
 }

@@ -1,38 +1,69 @@
-//! The server: method table, limits, start and stop.
+//! The server: limits, registration of the method table, start and stop.
 
 use super::{
     RpcContext,
     args::{Args, Reply, internal},
-    blocks, fees, network, state, submit,
+    http,
+    methods::{self, Answer, Run},
+    subscribe,
 };
 use crate::{Error, Result};
 use jsonrpsee::{
     RpcModule,
-    core::RegisterMethodError,
-    server::{BatchRequestConfig, Server, ServerConfig, ServerHandle},
+    core::{RegisterMethodError, server::ResponsePayload},
+    server::ServerHandle,
+    types::ErrorObjectOwned,
 };
-use serde_json::Value;
-use std::{net::SocketAddr, sync::Arc};
-use tokio::sync::Semaphore;
+use serde_json::value::{RawValue, to_raw_value};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::Semaphore};
 
-/// Limits of the RPC server.
+/// Limits of the RPC server. What they do not bound, they bound together: memory for answers is at most `connections` times
+/// `under_way` times `response_bytes`, and a client that does not read its answers is not read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RpcLimits {
     /// Bytes of one request body: the largest transaction in hex, and a batch of smaller ones.
     pub request_bytes: u32,
-    /// Bytes of one answer: a full block with its transactions.
+    /// Bytes of one answer, a batch's included: a full block with its transactions.
     pub response_bytes: u32,
-    /// Requests in one batch, as many as ethers and viem send by default.
+    /// Requests in one batch, as many as viem sends by default; 0 refuses batches.
     pub batch: u32,
-    /// Connections open at once.
+    /// Connections open at once, WebSockets included.
     pub connections: u32,
+    /// Requests of one WebSocket connection under way at once; a batch counts as one.
+    pub under_way: u32,
+    /// Subscriptions of one WebSocket connection.
+    pub subscriptions: u32,
     /// Calls and estimates that execute at once; more wait. Each is bounded by gas.
     pub calls: usize,
+    /// Requests that read the database or the state at once; more wait.
+    pub reads: usize,
+    /// Blocks that one request for logs covers.
+    pub log_blocks: u64,
+    /// Logs that one answer lists.
+    pub logs: usize,
+    /// Filters remembered at once; the one that was not asked for longest goes first.
+    pub filters: usize,
+    /// Longest wait of `eth_sendRawTransactionSync`, and its default.
+    pub sync_timeout: Duration,
 }
 
 impl Default for RpcLimits {
     fn default() -> Self {
-        Self { request_bytes: 2 << 20, response_bytes: 64 << 20, batch: 1_000, connections: 256, calls: 4 }
+        Self {
+            request_bytes: 2 << 20,
+            response_bytes: 16 << 20,
+            batch: 1_000,
+            connections: 256,
+            under_way: 64,
+            subscriptions: 32,
+            calls: 4,
+            reads: 32,
+            log_blocks: 10_000,
+            logs: 10_000,
+            filters: 1_024,
+            sync_timeout: Duration::from_secs(10),
+        }
     }
 }
 
@@ -61,83 +92,86 @@ impl RpcServer {
 ///
 /// # Errors
 /// [`Error::Rpc`] if the address cannot be bound.
-pub async fn serve(address: SocketAddr, limits: RpcLimits, context: RpcContext) -> Result<RpcServer> {
+pub async fn serve(address: SocketAddr, limits: RpcLimits, mut context: RpcContext) -> Result<RpcServer> {
     let failed = |detail: String| Error::Rpc { address: address.to_string(), detail };
-    let config = ServerConfig::builder()
-        .max_request_body_size(limits.request_bytes)
-        .max_response_body_size(limits.response_bytes)
-        .max_connections(limits.connections)
-        .set_batch_request_config(BatchRequestConfig::Limit(limits.batch))
-        .set_tcp_no_delay(true)
-        .build();
-    let server = Server::builder()
-        .set_config(config)
-        .build(address)
+    let listener = TcpListener::bind(address)
         .await
         .map_err(|error| failed(format!("{error}; choose a free port or stop the process that holds it")))?;
-    let address = server.local_addr().map_err(|error| failed(error.to_string()))?;
-    let module = methods(context, limits).map_err(|error| failed(error.to_string()))?;
-    Ok(RpcServer { address, handle: server.start(module) })
+    let address = listener.local_addr().map_err(|error| failed(error.to_string()))?;
+    context.limit(limits);
+    let module = register(context, limits).map_err(|error| failed(error.to_string()))?;
+    Ok(RpcServer { address, handle: http::serve(listener, module.into(), &limits) })
 }
 
-type Method = fn(&RpcContext, Args) -> Reply;
+/// An answer that is JSON already, so that large ones are written off the async threads.
+fn raw(reply: Reply) -> Reply<Box<RawValue>> {
+    to_raw_value(&reply?).map_err(internal)
+}
 
-/// Methods that only read what is at hand.
-const READS: &[(&str, Method)] = &[
-    ("eth_chainId", network::chain_id),
-    ("eth_accounts", network::accounts),
-    ("eth_syncing", network::syncing),
-    ("net_version", network::net_version),
-    ("net_listening", network::net_listening),
-    ("web3_clientVersion", network::client_version),
-    ("web3_sha3", network::sha3),
-    ("squad_status", network::status),
-    ("squad_evmBlocks", network::evm_blocks),
-    ("squad_skipReason", network::skip_reason),
-    ("squad_skippedAt", network::skipped_at),
-    ("eth_blockNumber", blocks::number),
-    ("eth_getBlockByNumber", blocks::by_number),
-    ("eth_getBlockByHash", blocks::by_hash),
-    ("eth_getBlockReceipts", blocks::receipts),
-    ("eth_getBlockTransactionCountByNumber", blocks::transaction_count),
-    ("eth_getBlockTransactionCountByHash", blocks::transaction_count),
-    ("eth_getTransactionByHash", blocks::transaction),
-    ("eth_getTransactionByBlockNumberAndIndex", blocks::transaction_at),
-    ("eth_getTransactionByBlockHashAndIndex", blocks::transaction_at),
-    ("eth_getTransactionReceipt", blocks::receipt),
-    ("eth_getBalance", state::balance),
-    ("eth_getTransactionCount", state::nonce),
-    ("eth_getCode", state::code),
-    ("eth_getStorageAt", state::storage),
-    ("eth_gasPrice", fees::gas_price),
-    ("eth_maxPriorityFeePerGas", fees::tip),
-    ("eth_feeHistory", fees::history),
-];
+fn payload(reply: Reply<Box<RawValue>>) -> ResponsePayload<'static, Box<RawValue>> {
+    match reply {
+        Ok(value) => ResponsePayload::success(value),
+        Err(error) => ResponsePayload::error(error),
+    }
+}
 
-/// Methods that execute code.
-const CALLS: &[(&str, Method)] = &[("eth_call", state::eth_call), ("eth_estimateGas", state::estimate)];
-
-fn methods(context: RpcContext, limits: RpcLimits) -> Result<RpcModule<RpcContext>, RegisterMethodError> {
+fn register(context: RpcContext, limits: RpcLimits) -> Result<RpcModule<RpcContext>, RegisterMethodError> {
+    let (calls, reads) = (Arc::new(Semaphore::new(limits.calls.max(1))), context.reads.clone());
     let mut module = RpcModule::new(context);
-    for (name, method) in READS {
-        module.register_blocking_method(name, move |params, ctx, _| -> Reply { method(&ctx, Args::new(&params)?) })?;
-    }
-    let slots = Arc::new(Semaphore::new(limits.calls.max(1)));
-    for (name, method) in CALLS {
-        let slots = slots.clone();
-        module.register_async_method(name, move |params, ctx, _| {
-            let slots = slots.clone();
-            async move {
-                let args = Args::new(&params)?;
-                let _slot = slots.acquire_owned().await.map_err(internal)?;
-                let job = tokio::task::spawn_blocking(move || method(&ctx, args));
-                job.await.unwrap_or_else(|error| Err(internal(error)))
+    for method in methods::all() {
+        let name = method.name;
+        match method.run {
+            Run::Quick(answer) => {
+                module.register_method(name, move |params, ctx, _| -> Reply { answer(ctx, Args::new(&params)?) })?;
             }
-        })?;
+            Run::Read(answer) => blocking(&mut module, name, answer, reads.clone())?,
+            Run::Execute(answer) => blocking(&mut module, name, answer, calls.clone())?,
+            Run::Wait(answer) => {
+                module.register_async_method(name, move |params, ctx, _| async move {
+                    let args = Args::new(&params)?;
+                    answer(&ctx, args).await as Reply
+                })?;
+            }
+            Run::Subscribe => {
+                let ended = "eth_unsubscribe";
+                module.register_subscription(
+                    name,
+                    "eth_subscription",
+                    ended,
+                    |params, pending, ctx, _| async move {
+                        subscribe::run(&params, pending, &ctx).await;
+                    },
+                )?;
+            }
+            // Registered with what it ends.
+            Run::Unsubscribe => {}
+        }
     }
-    module.register_async_method("eth_sendRawTransaction", |params, ctx, _| async move {
-        let args = Args::new(&params)?;
-        submit::send_raw(&ctx, args).await as Reply<Value>
-    })?;
     Ok(module)
+}
+
+fn blocking(
+    module: &mut RpcModule<RpcContext>,
+    name: &'static str,
+    answer: Answer,
+    slots: Arc<Semaphore>,
+) -> Result<(), RegisterMethodError> {
+    module.register_async_method(name, move |params, ctx, _| {
+        let slots = slots.clone();
+        async move {
+            let run = async {
+                let args = Args::new(&params)?;
+                // Held until the job ends, also if its client has gone: that is what bounds the work.
+                let slot = slots.acquire_owned().await.map_err(internal)?;
+                let job = tokio::task::spawn_blocking(move || {
+                    let reply = raw(answer(&ctx, args));
+                    drop(slot);
+                    reply
+                });
+                job.await.unwrap_or_else(|error| Err::<_, ErrorObjectOwned>(internal(error)))
+            };
+            payload(run.await)
+        }
+    })?;
+    Ok(())
 }

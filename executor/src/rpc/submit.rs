@@ -2,18 +2,24 @@
 
 use super::{
     RpcContext,
-    args::{Args, Reply, refused},
+    args::{Args, Reply, internal, refused},
+    format::data,
+    methods::Waiting,
+    parse::BlockId,
 };
 use crate::{
     evm::next_base_fee,
     source::Refusal,
-    state::StateRead,
+    state::{Account, StateRead},
     transaction::{SenderTransaction, raw_hash},
 };
 use alloy_consensus::{Transaction as _, TxEnvelope};
-use alloy_primitives::{Bytes, U256};
+use alloy_primitives::{B256, Bytes, U256};
 use jsonrpsee::types::ErrorObjectOwned;
-use revm::{context_interface::cfg::gas::calculate_initial_tx_gas_for_tx, primitives::eip7825};
+use revm::{
+    context_interface::cfg::gas::calculate_initial_tx_gas_for_tx,
+    primitives::{eip3860, eip7825},
+};
 use std::time::Duration;
 
 /// Largest transaction accepted, as geth's pool.
@@ -21,30 +27,84 @@ pub const MAX_TRANSACTION_BYTES: usize = 128 * 1024;
 /// How long a transaction waits for the ones with lower nonces, which may travel in other requests.
 const GAP_WAIT: Duration = Duration::from_secs(2);
 
+/// Why a transaction was not handed over.
+#[derive(Debug)]
+pub(super) enum NotTaken {
+    /// It was before.
+    Known,
+    /// It cannot execute, or an operator refused it for good.
+    Refused(ErrorObjectOwned),
+    /// Lower nonces are missing.
+    Gap { expected: u64, nonce: u64 },
+    /// No operator took it now.
+    Busy(String),
+}
+
+impl From<ErrorObjectOwned> for NotTaken {
+    fn from(error: ErrorObjectOwned) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl NotTaken {
+    /// What the caller is told.
+    pub(super) fn message(&self) -> String {
+        match self {
+            Self::Known => "already known".into(),
+            Self::Refused(error) => error.message().to_owned(),
+            Self::Gap { expected, nonce } => format!(
+                "nonce too high: next nonce {expected}, tx nonce {nonce}; send the missing ones first, gaps are not kept"
+            ),
+            Self::Busy(reason) => format!("busy: {reason}"),
+        }
+    }
+}
+
 /// Checks the transaction against the head's state and hands it to an operator.
 ///
-/// Answers with its hash once an operator accepted it. Transactions of one sender leave in nonce
-/// order: one that is ahead waits a moment for the missing ones, then is refused.
-pub(super) async fn send_raw(ctx: &RpcContext, mut args: Args) -> Reply {
-    let raw = args.bytes()?;
-    args.end()?;
+/// Answers with its hash once it is secured. Transactions of one sender leave in nonce order: one that is ahead waits a
+/// moment for the missing ones, then is refused.
+pub(super) fn send_raw(ctx: &RpcContext, mut args: Args) -> Waiting<'_> {
+    Box::pin(async move {
+        let raw = args.bytes()?;
+        args.end()?;
+        match hand_over(ctx, raw).await? {
+            Ok(hash) => Ok(data(hash.as_slice())),
+            Err(NotTaken::Refused(error)) => Err(error),
+            Err(other) => Err(refused(other.message())),
+        }
+    })
+}
+
+/// Hands over in a task of its own: a client that goes away in between does not leave a transaction forwarded and forgotten.
+pub(super) async fn hand_over(ctx: &RpcContext, raw: Bytes) -> Reply<Result<B256, NotTaken>> {
+    let ctx = ctx.clone();
+    tokio::spawn(async move { hand_over_here(&ctx, raw).await }).await.map_err(internal)
+}
+
+async fn hand_over_here(ctx: &RpcContext, raw: Bytes) -> Result<B256, NotTaken> {
     if raw.len() > MAX_TRANSACTION_BYTES {
-        return Err(refused(format!("oversized data: transaction size {}, limit {MAX_TRANSACTION_BYTES}", raw.len())));
+        let text = format!("oversized data: transaction size {}, limit {MAX_TRANSACTION_BYTES}", raw.len());
+        return Err(refused(text).into());
     }
     let tx = SenderTransaction::decode(&raw, ctx.chain.genesis.chain_id).map_err(|reason| refused(reason.detail))?;
     let hash = tx.hash();
     if ctx.pending.get(&hash).is_some() {
-        return Err(refused("already known"));
+        return Err(NotTaken::Known);
     }
     check_shape(ctx, &tx.envelope, &raw)?;
     check_account(ctx, &tx)?;
     wait_for_turn(ctx, &tx).await?;
-    (ctx.forward)(raw.0).await.map_err(|refusal| match refusal {
-        Refusal::Rejected(reason) => refused(reason),
-        Refusal::Busy(reason) => refused(format!("busy: {reason}")),
+    let tier = (ctx.forward)(raw.0).await.map_err(|refusal| match refusal {
+        Refusal::Rejected(reason) => NotTaken::Refused(refused(reason)),
+        Refusal::Busy(reason) => NotTaken::Busy(reason),
     })?;
-    ctx.pending.insert(tx.envelope, tx.sender);
-    Ok(super::format::data(hash.as_slice()))
+    ctx.pending.insert(tx.envelope, tx.sender, tier);
+    // It may have been ordered and executed faster than the answer came.
+    if super::blocks::locate(ctx, hash)?.is_some() {
+        ctx.pending.settle([hash].iter());
+    }
+    Ok(hash)
 }
 
 /// Rules that need no account.
@@ -52,6 +112,18 @@ fn check_shape(ctx: &RpcContext, tx: &TxEnvelope, raw: &Bytes) -> Reply<()> {
     let genesis = &ctx.chain.genesis;
     if tx.chain_id().is_none() {
         return Err(refused("only replay-protected (EIP-155) transactions allowed over RPC"));
+    }
+    if let Some(authorizations) = tx.authorization_list() {
+        if !genesis.hardfork.has_requests() {
+            return Err(refused("transaction type not supported: this chain's rules are older than EIP-7702"));
+        }
+        if authorizations.is_empty() {
+            return Err(refused("EIP-7702 transaction with empty auth list"));
+        }
+    }
+    if tx.is_create() && tx.input().len() > eip3860::MAX_INITCODE_SIZE {
+        let (size, limit) = (tx.input().len(), eip3860::MAX_INITCODE_SIZE);
+        return Err(refused(format!("max initcode size exceeded: code size {size}, limit {limit}")));
     }
     let limit = if genesis.hardfork.has_tx_gas_cap() {
         genesis.gas_limit.min(eip7825::TX_GAS_LIMIT_CAP)
@@ -81,13 +153,15 @@ fn check_shape(ctx: &RpcContext, tx: &TxEnvelope, raw: &Bytes) -> Reply<()> {
     Ok(())
 }
 
+fn sender(ctx: &RpcContext, tx: &SenderTransaction) -> Reply<Account> {
+    let account = ctx.state(BlockId::Latest)?.1.account(tx.sender).map_err(super::state::unreadable)?;
+    Ok(account.unwrap_or_default())
+}
+
 fn check_account(ctx: &RpcContext, tx: &SenderTransaction) -> Reply<()> {
-    let state = ctx.state(super::BlockId::Latest)?.1;
-    let account = state.account(tx.sender).map_err(|error| refused(error.to_string()))?;
-    let account = account.unwrap_or_default();
-    let nonce = tx.envelope.nonce();
+    let (account, nonce) = (sender(ctx, tx)?, tx.envelope.nonce());
     if nonce < account.nonce {
-        return Err(too_low(account.nonce, nonce));
+        return Err(refused(format!("nonce too low: next nonce {}, tx nonce {nonce}", account.nonce)));
     }
     let cost = U256::from(tx.envelope.gas_limit())
         .saturating_mul(U256::from(tx.envelope.max_fee_per_gas()))
@@ -102,33 +176,20 @@ fn check_account(ctx: &RpcContext, tx: &SenderTransaction) -> Reply<()> {
     Ok(())
 }
 
-fn too_low(next: u64, nonce: u64) -> ErrorObjectOwned {
-    refused(format!("nonce too low: next nonce {next}, tx nonce {nonce}"))
-}
-
 /// Waits until all lower nonces of the sender are executed or forwarded.
-async fn wait_for_turn(ctx: &RpcContext, tx: &SenderTransaction) -> Reply<()> {
+async fn wait_for_turn(ctx: &RpcContext, tx: &SenderTransaction) -> Result<(), NotTaken> {
     let nonce = tx.envelope.nonce();
     let mut changes = ctx.pending.subscribe();
-    let next = || -> Reply<u64> {
-        let state = ctx.state(super::BlockId::Latest)?.1;
-        let account = state.account(tx.sender).map_err(|error| refused(error.to_string()))?;
-        Ok(ctx.pending.next_nonce(tx.sender, account.unwrap_or_default().nonce))
-    };
     let deadline = tokio::time::Instant::now() + GAP_WAIT;
     loop {
-        let next = next()?;
-        if nonce <= next {
+        changes.borrow_and_update();
+        let expected = ctx.pending.next_nonce(tx.sender, sender(ctx, tx)?.nonce);
+        if nonce <= expected {
             return Ok(());
         }
-        let too_high = || {
-            refused(format!(
-                "nonce too high: next nonce {next}, tx nonce {nonce}; send the missing ones first, gaps are not kept"
-            ))
-        };
         match tokio::time::timeout_at(deadline, changes.changed()).await {
             Ok(Ok(())) => {}
-            _ => return Err(too_high()),
+            _ => return Err(NotTaken::Gap { expected, nonce }),
         }
     }
 }

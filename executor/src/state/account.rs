@@ -1,6 +1,7 @@
 //! One account, and the change that a block makes to it.
 
 use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_trie::TrieAccount;
 use revm::{
     primitives::KECCAK_EMPTY,
     state::{AccountInfo, Bytecode},
@@ -39,6 +40,12 @@ impl Account {
             account_id: None,
             code: (self.code_hash == KECCAK_EMPTY).then(Bytecode::default),
         }
+    }
+}
+
+impl From<&TrieAccount> for Account {
+    fn from(leaf: &TrieAccount) -> Self {
+        Self { nonce: leaf.nonce, balance: leaf.balance, code_hash: leaf.code_hash }
     }
 }
 

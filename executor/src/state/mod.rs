@@ -1,16 +1,21 @@
-//! The rollup's state: accounts, storage and code, with Ethereum's state root.
+//! The rollup's state: accounts, storage and code, with Ethereum's state root, all of it in the database.
 
 mod account;
+mod cache;
 mod overlay;
+mod proof;
+mod record;
+mod tables;
 mod trie;
 mod view;
-mod world;
+mod write;
 
 pub use account::{Account, AccountDelta, Delta};
+pub(crate) use cache::{Caches, Codes};
 pub use overlay::Overlay;
-pub use trie::Trie;
+pub use proof::{AccountProof, MAX_PROOF_CHANGES, SlotProof};
 pub use view::{StateRead, StateView};
-pub use world::{HISTORY_BLOCKS, World};
+pub(crate) use write::StateWriter;
 
 /// Why a state read failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,12 +30,26 @@ pub enum StateError {
         /// Head.
         newest: u64,
     },
-    /// The lock over the state is poisoned: a writer panicked.
-    #[error("the state is unusable after a crash of its writer; restart the executor")]
-    Poisoned,
     /// An account names code that is not stored.
     #[error("code {0} is missing from the state")]
     CodeMissing(alloy_primitives::B256),
+    /// A proof under that block would put back too much.
+    #[error("more than {limit} changes were made since block {number}: ask for a proof under a later block")]
+    TooManyChanges {
+        /// The block asked for.
+        number: u64,
+        /// Changes that a proof puts back at most.
+        limit: usize,
+    },
+    /// The database failed.
+    #[error("database: {0}")]
+    Database(String),
+    /// What is stored contradicts itself.
+    #[error("the state is damaged: {0}")]
+    Damaged(String),
 }
 
 impl revm::database_interface::DBErrorMarker for StateError {}
+
+#[cfg(test)]
+mod state_tests;

@@ -125,9 +125,19 @@ pub struct ExecutorArgs {
     /// The namespace to execute
     #[arg(long, default_value = "evm", value_name = "NAME")]
     pub namespace: String,
+    /// The rollup's own genesis: geth's genesis.json, or the executor's own format; the development genesis if none is
+    /// named. Fixed for the life of the data directory
+    #[arg(long, value_name = "FILE")]
+    pub genesis_file: Option<PathBuf>,
     /// Where its state lies
     #[arg(long, value_name = "DIR")]
     pub data_dir: PathBuf,
+    /// Memory for caches over the state, in MiB
+    #[arg(long, default_value_t = 256, value_name = "MIB", value_parser = clap::value_parser!(u32).range(8..))]
+    pub cache_mib: u32,
+    /// EVM blocks behind the latest whose state can be read; blocks and receipts are kept for ever
+    #[arg(long, default_value_t = 1_024, value_name = "BLOCKS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub state_history: u64,
     /// Where wallets connect
     #[arg(long, default_value = "127.0.0.1:8545", value_name = "ADDR:PORT")]
     pub rpc_listen: SocketAddr,

@@ -2,10 +2,18 @@
 
 use crate::cli::ExecutorArgs;
 use anyhow::{Context, bail};
-use squad_executor::{ExecutorConfig, Genesis, RollupConfig, RpcLimits};
+use squad_executor::{ExecutorConfig, Genesis, RollupConfig, RpcLimits, StateConfig};
 use squad_types::NamespaceKind;
+use std::path::Path;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+
+/// The rollup's genesis; that of the development rollup if there is no file.
+fn rollup_genesis(file: Option<&Path>, chain_id: u64) -> anyhow::Result<Genesis> {
+    let Some(file) = file else { return Ok(Genesis::devnet_for(chain_id)) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Genesis::from_json(&text).with_context(|| format!("{} is no genesis of a rollup", file.display()))
+}
 
 /// Runs the reference executor until it is told to stop.
 ///
@@ -30,9 +38,10 @@ pub async fn run(args: ExecutorArgs) -> anyhow::Result<()> {
     };
     let rollup = RollupConfig {
         dir: args.data_dir,
-        genesis: Genesis::devnet_for(chain_id),
+        genesis: rollup_genesis(args.genesis_file.as_deref(), chain_id)?,
         rpc: args.rpc_listen,
         limits: RpcLimits::default(),
+        state: StateConfig { cache_bytes: (args.cache_mib as usize) << 20, history: args.state_history },
     };
     let config = ExecutorConfig { rollup, namespace: spec.id, operators: args.operators, network };
     let (stop, stopped) = watch::channel(false);

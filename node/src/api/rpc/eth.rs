@@ -8,6 +8,7 @@ use crate::api::backend::Source;
 use crate::api::entry::decode_hex;
 use crate::api::rejection::{RejectCode, Rejected};
 use jsonrpsee::server::{RegisterMethodError, RpcModule};
+use jsonrpsee::types::ErrorObjectOwned;
 use serde_json::{Value, json};
 use squad_types::{Confirmation, NamespaceKind, NamespaceSpec, Tier};
 use std::time::Duration;
@@ -22,9 +23,7 @@ pub(super) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMe
         module.register_async_method(name, move |params, context, extensions| async move {
             context.gate.metrics().calls.with_label_values(&[*name]).inc();
             let origin = super::origin(&extensions);
-            pass_on(&context, &origin, name, params.as_str().unwrap_or("[]"))
-                .await
-                .map_err(jsonrpsee::types::ErrorObjectOwned::from)
+            pass_on(&context, &origin, name, params.as_str().unwrap_or("[]")).await
         })?;
     }
     Ok(())
@@ -32,21 +31,40 @@ pub(super) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMe
 
 /// Calls that only an executor can answer.
 const PASSED_ON: &[&str] = &[
+    "eth_accounts",
+    "eth_blobBaseFee",
     "eth_blockNumber",
     "eth_call",
+    "eth_createAccessList",
     "eth_estimateGas",
     "eth_feeHistory",
     "eth_gasPrice",
     "eth_getBalance",
     "eth_getBlockByHash",
     "eth_getBlockByNumber",
+    "eth_getBlockReceipts",
+    "eth_getBlockTransactionCountByHash",
+    "eth_getBlockTransactionCountByNumber",
     "eth_getCode",
+    "eth_getFilterChanges",
+    "eth_getFilterLogs",
     "eth_getLogs",
+    "eth_getProof",
+    "eth_getRawTransactionByHash",
     "eth_getStorageAt",
+    "eth_getTransactionByBlockHashAndIndex",
+    "eth_getTransactionByBlockNumberAndIndex",
     "eth_getTransactionByHash",
     "eth_getTransactionCount",
     "eth_getTransactionReceipt",
+    "eth_getUncleCountByBlockHash",
+    "eth_getUncleCountByBlockNumber",
     "eth_maxPriorityFeePerGas",
+    "eth_newBlockFilter",
+    "eth_newFilter",
+    "eth_newPendingTransactionFilter",
+    "eth_syncing",
+    "eth_uninstallFilter",
 ];
 
 /// How often an executor is asked for a receipt. Its block is ordered already, so it is there within milliseconds.
@@ -130,9 +148,9 @@ async fn send_raw_sync(context: &Context, origin: &Origin, mut args: Args) -> Re
     })
 }
 
-async fn pass_on(context: &Context, origin: &Origin, method: &str, params: &str) -> Result<Value, Rejected> {
+async fn pass_on(context: &Context, origin: &Origin, method: &str, params: &str) -> Result<Value, ErrorObjectOwned> {
     let (spec, _) = evm_namespace(context, origin)?;
     let executor = context.executors.of(&spec.name)?;
     let malformed = |_| Rejected::new(RejectCode::MalformedParameter, "params are no list");
-    executor.call(method, serde_json::from_str(params).map_err(malformed)?).await
+    executor.pass_on(method, serde_json::from_str(params).map_err(malformed)?).await
 }

@@ -4,6 +4,7 @@ use crate::api::rejection::{RejectCode, Rejected};
 use jsonrpsee::core::client::{ClientT, Error};
 use jsonrpsee::core::params::ArrayParams;
 use jsonrpsee::http_client::{HttpClient, HttpClientBuilder};
+use jsonrpsee::types::ErrorObjectOwned;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,16 +57,30 @@ impl Executors {
 }
 
 impl Executor {
-    /// Passes a call on.
+    /// Asks on this operator's own behalf.
     pub(super) async fn call(&self, method: &str, params: Vec<Value>) -> Result<Value, Rejected> {
+        self.ask(method, params).await?.map_err(|refusal| {
+            let reason = format!("the executor refused {method}: {}", refusal.message());
+            Rejected::new(RejectCode::ExecutorFailed, reason)
+        })
+    }
+
+    /// Passes a wallet's call on. What the executor refuses, the wallet hears as the executor said it: it looks for the
+    /// code and the data of a revert, for instance.
+    pub(super) async fn pass_on(&self, method: &str, params: Vec<Value>) -> Result<Value, ErrorObjectOwned> {
+        self.ask(method, params).await?
+    }
+
+    async fn ask(&self, method: &str, params: Vec<Value>) -> Result<Result<Value, ErrorObjectOwned>, Rejected> {
         let failed = |what: String| Rejected::new(RejectCode::ExecutorFailed, what);
         let mut list = ArrayParams::new();
         for param in params {
             list.insert(param).map_err(|error| failed(error.to_string()))?;
         }
-        self.client.request(method, list).await.map_err(|error| match error {
-            Error::Call(object) => failed(format!("the executor refused {method}: {}", object.message())),
-            other => failed(format!("the executor at {} did not answer {method}: {other}", self.url)),
-        })
+        match self.client.request(method, list).await {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(Error::Call(refusal)) => Ok(Err(refusal)),
+            Err(other) => Err(failed(format!("the executor at {} did not answer {method}: {other}", self.url))),
+        }
     }
 }

@@ -174,6 +174,12 @@ async fn an_executor_answers_what_operators_cannot() {
     let mut module = jsonrpsee::RpcModule::new(());
     module.register_method("eth_getBalance", |params, _, _| params.one::<String>().unwrap()).unwrap();
     module
+        .register_method("eth_call", |_, _, _| {
+            let error = jsonrpsee::types::ErrorObjectOwned::owned(3, "execution reverted: no", Some("0x2a"));
+            Err::<(), _>(error)
+        })
+        .unwrap();
+    module
         .register_method("eth_getTransactionReceipt", |params, _, _| json!({ "for": params.one::<String>().unwrap() }))
         .unwrap();
     let executor = jsonrpsee::server::ServerBuilder::default().build(super::loopback()).await.unwrap();
@@ -181,6 +187,14 @@ async fn an_executor_answers_what_operators_cannot() {
     let running = executor.start(module);
     let served = Served::with_executors(Limits::default(), vec![("evm".into(), url)]).await;
     assert_eq!(served.call("evm", "eth_getBalance", "0x0a").await.unwrap(), json!("0x0a"));
+    // Its refusals come through as they are: a wallet looks for code and data.
+    match served.call("evm", "eth_call", json!({})).await.unwrap_err() {
+        jsonrpsee::core::client::Error::Call(error) => {
+            let data = error.data().map(|data| data.get());
+            assert_eq!((error.code(), error.message(), data), (3, "execution reverted: no", Some("\"0x2a\"")));
+        }
+        other => panic!("{other}"),
+    }
     let tx = ethereum(1001);
     let receipt = served.call("evm", "eth_sendRawTransactionSync", hex(&tx)).await.unwrap();
     assert_eq!(receipt["for"], json!(hex(&squad_types::hash::keccak256(&tx))));

@@ -6,21 +6,20 @@
 //! made durable at once; a power cut then falls back to an earlier whole block.
 
 use crate::{
-    Error, Result, SkipReason,
+    Error, Result, SkipReason, StateError,
     evm::{EvmBlock, Execution, StoredBody},
-    state::{Account, Delta, World},
+    state::{Caches, Codes, StateView, StateWriter},
 };
 use alloy_consensus::Header;
-use alloy_primitives::{B256, Bytes, U256};
+use alloy_primitives::{B256, Bytes};
 use alloy_rlp::{Decodable, RlpDecodable, RlpEncodable};
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
-use std::path::{Path, PathBuf};
+use redb::{Database, Durability, ReadableDatabase, TableDefinition, WriteTransaction};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
-const ACCOUNTS: TableDefinition<[u8; 20], &[u8]> = TableDefinition::new("accounts");
-/// Address and slot to value.
-const STORAGE: TableDefinition<([u8; 20], [u8; 32]), [u8; 32]> = TableDefinition::new("storage");
-const CODES: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("codes");
 const HEADERS: TableDefinition<u64, &[u8]> = TableDefinition::new("headers");
 const BODIES: TableDefinition<u64, &[u8]> = TableDefinition::new("bodies");
 const NUMBERS: TableDefinition<[u8; 32], u64> = TableDefinition::new("numbers");
@@ -35,8 +34,9 @@ const SKIPPED: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("skippe
 
 const FINGERPRINT: &str = "fingerprint";
 const TIP: &str = "tip";
-/// Memory for redb's page cache; the state itself is in memory anyway.
-const CACHE_BYTES: usize = 32 << 20;
+/// Names how the tables are laid out.
+const LAYOUT: &str = "layout";
+const PRESENT_LAYOUT: &str = "tries by path";
 const FILE: &str = "executor.redb";
 
 /// How far the ordered chain was followed.
@@ -87,33 +87,74 @@ fn decode<T: Decodable>(what: &str, mut bytes: &[u8]) -> Result<T> {
     if bytes.is_empty() { Ok(value) } else { Err(damaged(format!("{what}: trailing bytes"))) }
 }
 
-#[derive(RlpEncodable, RlpDecodable)]
-struct AccountRecord {
-    nonce: u64,
-    balance: U256,
-    code_hash: B256,
+/// One transaction of the one writer: all that an ordered block changes, or nothing.
+pub(crate) struct Batch(WriteTransaction);
+
+impl Batch {
+    /// The state in this transaction.
+    pub(crate) fn state<'t>(&'t self, caches: &'t Caches, codes: &'t Codes, history: u64) -> Result<StateWriter<'t>> {
+        Ok(StateWriter::open(&self.0, caches, codes, history)?)
+    }
+
+    /// Writes the blocks, receipts, indexes and skips of one ordered block, and makes it and the state durable
+    /// together.
+    ///
+    /// `durable`: wait until the disk holds it. Otherwise the next durable commit does.
+    pub(crate) fn commit(mut self, execution: &Execution, tip: &OrderedTip, durable: bool) -> Result<()> {
+        let durability = if durable { Durability::Immediate } else { Durability::None };
+        self.0.set_durability(durability).map_err(store)?;
+        self.0.set_quick_repair(durable);
+        for block in &execution.blocks {
+            write_block(&self.0, block)?;
+        }
+        if tip.height > 0
+            && let Some(first) = execution.blocks.first()
+        {
+            let count = execution.blocks.len() as u32;
+            let mut ordered = self.0.open_table(ORDERED).map_err(store)?;
+            ordered.insert(tip.height, (first.header.number, count)).map_err(store)?;
+        }
+        write_skips(&self.0, tip.height, execution)?;
+        self.0.open_table(META).map_err(store)?.insert(TIP, alloy_rlp::encode(tip).as_slice()).map_err(store)?;
+        self.0.commit().map_err(store)
+    }
 }
 
 impl Store {
-    /// Opens or creates the database in `dir`, which must belong to `fingerprint`.
+    /// Opens or creates the database in `dir`, which must belong to `fingerprint`. `cache_bytes` is the memory for its
+    /// pages.
     ///
     /// # Errors
     /// [`Error::Store`] if it cannot be opened (another process holds it, the disk fails),
-    /// [`Error::ForeignData`] if it belongs to another rollup.
-    pub fn open(dir: &Path, fingerprint: B256) -> Result<Self> {
+    /// [`Error::ForeignData`] if it belongs to another rollup, [`Error::Damaged`] if it was laid out otherwise.
+    pub fn open(dir: &Path, fingerprint: B256, cache_bytes: usize) -> Result<Self> {
         std::fs::create_dir_all(dir).map_err(|error| store(format!("cannot create {}: {error}", dir.display())))?;
         let path = dir.join(FILE);
         let db = Database::builder()
-            .set_cache_size(CACHE_BYTES)
+            .set_cache_size(cache_bytes)
             .create(&path)
             .map_err(|error| store(format!("cannot open {}: {error}", path.display())))?;
+        Self::prepare(db, path, fingerprint)
+    }
+
+    /// The database on something else than a file, for tests that stop it at any write.
+    #[cfg(test)]
+    pub(crate) fn on(backend: impl redb::StorageBackend, fingerprint: B256, cache_bytes: usize) -> Result<Self> {
+        let db = Database::builder().set_cache_size(cache_bytes).create_with_backend(backend).map_err(store)?;
+        Self::prepare(db, PathBuf::new(), fingerprint)
+    }
+
+    fn prepare(db: Database, path: PathBuf, fingerprint: B256) -> Result<Self> {
         let this = Self { db, path };
         match this.meta(FINGERPRINT)? {
             None => this.initialise(fingerprint)?,
+            Some(_) if this.meta(LAYOUT)?.as_deref() != Some(PRESENT_LAYOUT.as_bytes()) => {
+                return Err(damaged("another version of this program laid it out"));
+            }
             Some(found) if found == fingerprint.as_slice() => {}
             Some(found) => {
                 return Err(Error::ForeignData {
-                    dir: dir.display().to_string(),
+                    dir: this.path.display().to_string(),
                     found: B256::try_from(found.as_slice()).unwrap_or_default(),
                     expected: fingerprint,
                 });
@@ -129,11 +170,13 @@ impl Store {
 
     fn initialise(&self, fingerprint: B256) -> Result<()> {
         let tx = self.db.begin_write().map_err(store)?;
-        tx.open_table(META).map_err(store)?.insert(FINGERPRINT, fingerprint.as_slice()).map_err(store)?;
-        // Create every table, so that readers never meet a missing one.
-        tx.open_table(ACCOUNTS).map_err(store)?;
-        tx.open_table(STORAGE).map_err(store)?;
-        tx.open_table(CODES).map_err(store)?;
+        {
+            let mut meta = tx.open_table(META).map_err(store)?;
+            meta.insert(FINGERPRINT, fingerprint.as_slice()).map_err(store)?;
+            meta.insert(LAYOUT, PRESENT_LAYOUT.as_bytes()).map_err(store)?;
+        }
+        // Readers expect every table to be there.
+        StateWriter::open(&tx, &Caches::new(0), &Codes::default(), 1)?;
         tx.open_table(HEADERS).map_err(store)?;
         tx.open_table(BODIES).map_err(store)?;
         tx.open_table(NUMBERS).map_err(store)?;
@@ -161,70 +204,15 @@ impl Store {
         self.meta(TIP)?.map(|bytes| decode("tip", &bytes)).transpose()
     }
 
-    /// Writes the genesis block.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub fn commit_genesis(&self, block: &EvmBlock, tip: &OrderedTip) -> Result<()> {
-        let execution = Execution { blocks: vec![block.clone()], skipped: Vec::new() };
-        self.write(&execution, tip, true, false)
+    /// Begins the next change; waits while another one is under way.
+    pub(crate) fn begin(&self) -> Result<Batch> {
+        Ok(Batch(self.db.begin_write().map_err(store)?))
     }
 
-    /// Writes all of one ordered block, atomically.
-    ///
-    /// `durable`: wait until the disk holds it. Otherwise the next durable commit does.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub fn commit(&self, execution: &Execution, tip: &OrderedTip, durable: bool) -> Result<()> {
-        self.write(execution, tip, durable, !execution.blocks.is_empty())
-    }
-
-    fn write(&self, execution: &Execution, tip: &OrderedTip, durable: bool, map: bool) -> Result<()> {
-        let mut tx = self.db.begin_write().map_err(store)?;
-        let durability = if durable { Durability::Immediate } else { Durability::None };
-        tx.set_durability(durability).map_err(store)?;
-        for block in &execution.blocks {
-            write_delta(&tx, &block.delta)?;
-            write_block(&tx, block)?;
-        }
-        if map && let Some(first) = execution.blocks.first() {
-            let count = execution.blocks.len() as u32;
-            let mut ordered = tx.open_table(ORDERED).map_err(store)?;
-            ordered.insert(tip.height, (first.header.number, count)).map_err(store)?;
-        }
-        write_skips(&tx, tip.height, execution)?;
-        tx.open_table(META).map_err(store)?.insert(TIP, alloy_rlp::encode(tip).as_slice()).map_err(store)?;
-        tx.commit().map_err(store)
-    }
-
-    /// Rebuilds the state in memory.
-    ///
-    /// # Errors
-    /// [`Error::Store`], [`Error::Damaged`].
-    pub fn load_world(&self) -> Result<World> {
-        let mut world = World::new();
-        let tx = self.db.begin_read().map_err(store)?;
-        for row in tx.open_table(CODES).map_err(store)?.iter().map_err(store)? {
-            let (hash, code) = row.map_err(store)?;
-            let code = Bytes::copy_from_slice(code.value());
-            world.load_code(hash.value().into(), code).map_err(damaged)?;
-        }
-        let storage = tx.open_table(STORAGE).map_err(store)?;
-        for row in tx.open_table(ACCOUNTS).map_err(store)?.iter().map_err(store)? {
-            let (address, record) = row.map_err(store)?;
-            let address = address.value();
-            let record: AccountRecord = decode("account", record.value())?;
-            let AccountRecord { nonce, balance, code_hash } = record;
-            let mut slots = Vec::new();
-            for row in storage.range((address, [0; 32])..=(address, [255; 32])).map_err(store)? {
-                let (key, value) = row.map_err(store)?;
-                let slot = U256::from_be_bytes(key.value().1);
-                slots.push((slot, U256::from_be_bytes(value.value())));
-            }
-            world.load(address.into(), Account { nonce, balance, code_hash }, slots);
-        }
-        Ok(world)
+    /// The state after EVM block `number`, from what is committed now.
+    pub(crate) fn state(&self, codes: &Arc<Codes>, number: u64) -> Result<StateView, StateError> {
+        let tx = self.db.begin_read().map_err(|error| StateError::Database(error.to_string()))?;
+        StateView::open(&tx, codes.clone(), number)
     }
 
     /// Header by number.
@@ -236,6 +224,21 @@ impl Store {
         let table = tx.open_table(HEADERS).map_err(store)?;
         let row = table.get(number).map_err(store)?;
         row.map(|bytes| decode("header", bytes.value())).transpose()
+    }
+
+    /// Calls `each` with the headers of blocks `from` to `to` in order, until it says `false`.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Damaged`], and what `each` fails with.
+    pub fn scan_headers(&self, from: u64, to: u64, mut each: impl FnMut(Header) -> Result<bool>) -> Result<()> {
+        let tx = self.db.begin_read().map_err(store)?;
+        for row in tx.open_table(HEADERS).map_err(store)?.range(from..=to).map_err(store)? {
+            let (_, bytes) = row.map_err(store)?;
+            if !each(decode("header", bytes.value())?)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Transactions and receipts by number.
@@ -315,36 +318,6 @@ fn decode_skip((height, position): (u64, u32), bytes: &[u8]) -> Result<SkipRecor
     let (hash, reason) = bytes.split_at_checked(32).ok_or_else(|| damaged("skip: too short"))?;
     let reason = serde_json::from_slice(reason).map_err(|error| damaged(format!("skip: {error}")))?;
     Ok(SkipRecord { height, position, hash: B256::from_slice(hash), reason })
-}
-
-fn write_delta(tx: &WriteTransaction, delta: &Delta) -> Result<()> {
-    let mut accounts = tx.open_table(ACCOUNTS).map_err(store)?;
-    let mut storage = tx.open_table(STORAGE).map_err(store)?;
-    let mut codes = tx.open_table(CODES).map_err(store)?;
-    for (hash, code) in &delta.codes {
-        codes.insert(hash.0, code.as_ref()).map_err(store)?;
-    }
-    for (address, change) in &delta.accounts {
-        let key: [u8; 20] = address.0.0;
-        if change.wiped || change.account.is_none() {
-            storage.retain_in((key, [0; 32])..=(key, [255; 32]), |_, _| false).map_err(store)?;
-        }
-        let Some(Account { nonce, balance, code_hash }) = change.account else {
-            accounts.remove(key).map_err(store)?;
-            continue;
-        };
-        let record = alloy_rlp::encode(AccountRecord { nonce, balance, code_hash });
-        accounts.insert(key, record.as_slice()).map_err(store)?;
-        for (slot, value) in &change.storage {
-            let place = (key, slot.to_be_bytes());
-            if value.is_zero() {
-                storage.remove(place).map_err(store)?;
-            } else {
-                storage.insert(place, value.to_be_bytes()).map_err(store)?;
-            }
-        }
-    }
-    Ok(())
 }
 
 fn write_block(tx: &WriteTransaction, block: &EvmBlock) -> Result<()> {

@@ -1,83 +1,12 @@
-//! RPC over a real socket.
-#![allow(clippy::unwrap_used, missing_docs)]
+//! What a wallet does first: a transfer, calls, and what it is told when it is wrong.
 
-mod common;
-
+use crate::{
+    common::{LOGGER, REVERTER, STORER, deploy_code},
+    rollup::Rollup,
+};
 use alloy_primitives::{Address, Bytes, TxKind, U256, keccak256};
-use common::{LOGGER, Ordered, REVERTER, STORER, deploy_code, wallet};
 use serde_json::{Value, json};
-use squad_executor::{
-    ChannelForwarder, ChannelSource, Error, Genesis, OrderedBlock, RollupConfig, RpcLimits, TRANSFER_GAS, dev_accounts,
-    run_with,
-};
-use std::net::SocketAddr;
-use tokio::{
-    sync::{mpsc, oneshot, watch},
-    task::JoinHandle,
-};
-
-struct Rollup {
-    address: SocketAddr,
-    blocks: mpsc::Sender<OrderedBlock>,
-    forwarded: mpsc::Receiver<bytes::Bytes>,
-    stop: watch::Sender<bool>,
-    job: JoinHandle<Result<(), Error>>,
-    ordered: Ordered,
-    _dir: tempfile::TempDir,
-}
-
-impl Rollup {
-    async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let config = RollupConfig {
-            dir: dir.path().into(),
-            genesis: Genesis::devnet(),
-            rpc: ([127, 0, 0, 1], 0).into(),
-            limits: RpcLimits::default(),
-        };
-        let (blocks, source) = ChannelSource::new(16);
-        let (transactions, forwarded) = mpsc::channel(64);
-        let (listening, address) = oneshot::channel();
-        let (stop, shutdown) = watch::channel(false);
-        let job = tokio::spawn(async move {
-            let forwarder = ChannelForwarder { transactions };
-            run_with(config, b"test", async |_| Ok(source), forwarder, Some(listening), shutdown).await
-        });
-        let address = address.await.unwrap();
-        Self { address, blocks, forwarded, stop, job, ordered: Ordered::new(), _dir: dir }
-    }
-
-    /// Orders `raws` and waits until they are executed.
-    async fn order(&mut self, raws: Vec<Bytes>) -> OrderedBlock {
-        let block = self.ordered.block(raws);
-        self.blocks.send(block.clone()).await.unwrap();
-        wallet::executed(self.address, block.height).await;
-        block
-    }
-
-    async fn raw(&self, body: &str) -> (u16, Value) {
-        wallet::post(self.address, body).await
-    }
-
-    async fn request(&self, method: &str, params: Value) -> Value {
-        wallet::request(self.address, method, params).await
-    }
-
-    async fn result(&self, method: &str, params: Value) -> Value {
-        wallet::result(self.address, method, params).await
-    }
-
-    async fn error(&self, method: &str, params: Value) -> (i64, String) {
-        let answer = self.request(method, params).await;
-        let error = &answer["error"];
-        (error["code"].as_i64().unwrap(), error["message"].as_str().unwrap().to_owned())
-    }
-
-    async fn stop(self) -> Result<(), Error> {
-        self.stop.send_replace(true);
-        self.job.await.unwrap()
-    }
-}
+use squad_executor::{Error, TRANSFER_GAS, dev_accounts};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wallet_sends_a_transfer_and_sees_it() {
@@ -101,6 +30,7 @@ async fn a_wallet_sends_a_transfer_and_sees_it() {
     let pending = rollup.result("eth_getTransactionByHash", json!([hash])).await;
     assert_eq!(pending["blockHash"], Value::Null);
     assert_eq!(pending["from"], json!(from.address()));
+    assert_eq!(pending["tier"], "secured");
     let counts = |tag: &str| json!([from.address(), tag]);
     assert_eq!(rollup.result("eth_getTransactionCount", counts("latest")).await, "0x0");
     assert_eq!(rollup.result("eth_getTransactionCount", counts("pending")).await, "0x1");

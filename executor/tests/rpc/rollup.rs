@@ -1,0 +1,88 @@
+//! An executor over channels, and requests to it.
+
+use crate::common::{Ordered, wallet};
+use alloy_primitives::Bytes;
+use jsonrpsee::ws_client::{WsClient, WsClientBuilder};
+use serde_json::Value;
+use squad_executor::{
+    ChannelForwarder, ChannelSource, Error, Genesis, OrderedBlock, RollupConfig, RpcLimits, StateConfig, run_with,
+};
+use std::net::SocketAddr;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+
+/// A running executor that is fed by the test.
+pub(crate) struct Rollup {
+    pub(crate) address: SocketAddr,
+    pub(crate) blocks: mpsc::Sender<OrderedBlock>,
+    pub(crate) forwarded: mpsc::Receiver<bytes::Bytes>,
+    pub(crate) stop: watch::Sender<bool>,
+    pub(crate) job: JoinHandle<Result<(), Error>>,
+    pub(crate) ordered: Ordered,
+    _dir: tempfile::TempDir,
+}
+
+impl Rollup {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(RpcLimits::default()).await
+    }
+
+    pub(crate) async fn start_with(limits: RpcLimits) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = RollupConfig {
+            dir: dir.path().into(),
+            genesis: Genesis::devnet(),
+            rpc: ([127, 0, 0, 1], 0).into(),
+            limits,
+            state: StateConfig::default(),
+        };
+        let (blocks, source) = ChannelSource::new(16);
+        let (transactions, forwarded) = mpsc::channel(64);
+        let (listening, address) = oneshot::channel();
+        let (stop, shutdown) = watch::channel(false);
+        let job = tokio::spawn(async move {
+            let forwarder = ChannelForwarder { transactions };
+            run_with(config, b"test", async |_| Ok(source), forwarder, Some(listening), shutdown).await
+        });
+        let address = address.await.unwrap();
+        Self { address, blocks, forwarded, stop, job, ordered: Ordered::new(), _dir: dir }
+    }
+
+    /// Orders `raws` and waits until they are executed.
+    pub(crate) async fn order(&mut self, raws: Vec<Bytes>) -> OrderedBlock {
+        let block = self.ordered.block(raws);
+        self.blocks.send(block.clone()).await.unwrap();
+        wallet::executed(self.address, block.height).await;
+        block
+    }
+
+    pub(crate) async fn raw(&self, body: &str) -> (u16, Value) {
+        wallet::post(self.address, body).await
+    }
+
+    pub(crate) async fn request(&self, method: &str, params: Value) -> Value {
+        wallet::request(self.address, method, params).await
+    }
+
+    pub(crate) async fn result(&self, method: &str, params: Value) -> Value {
+        wallet::result(self.address, method, params).await
+    }
+
+    pub(crate) async fn error(&self, method: &str, params: Value) -> (i64, String) {
+        let answer = self.request(method, params).await;
+        let error = &answer["error"];
+        (error["code"].as_i64().unwrap(), error["message"].as_str().unwrap().to_owned())
+    }
+
+    /// A WebSocket connection.
+    pub(crate) async fn socket(&self) -> WsClient {
+        WsClientBuilder::default().build(format!("ws://{}", self.address)).await.unwrap()
+    }
+
+    pub(crate) async fn stop(self) -> Result<(), Error> {
+        self.stop.send_replace(true);
+        self.job.await.unwrap()
+    }
+}
