@@ -5,5 +5,6 @@ mod basics;
 mod byzantine;
 mod committees;
 mod crashes;
+mod machines;
 mod partitions;
 mod random;
