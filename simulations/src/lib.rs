@@ -5,6 +5,8 @@
 //! A run is a function of its [`ClusterConfig`] and of what the caller does to it.
 
 pub mod byzantine;
+pub mod campaign;
+pub mod cli;
 pub mod cluster;
 pub mod cpu;
 pub mod disk;
@@ -13,7 +15,13 @@ pub mod network;
 pub mod node;
 pub mod packet;
 pub mod queue;
+pub mod report;
+pub mod results;
 pub mod rng;
+pub mod scenario;
+pub mod shrink;
+pub mod simulation;
+pub mod sweep;
 pub mod trace;
 pub mod traffic;
 

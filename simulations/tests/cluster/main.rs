@@ -3,6 +3,7 @@
 
 mod basics;
 mod byzantine;
+mod campaign;
 mod committees;
 mod crashes;
 mod machines;
