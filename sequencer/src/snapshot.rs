@@ -142,7 +142,7 @@ impl Sequencer {
         self.mempool.restore_ordered(self.ledger.state());
     }
 
-    fn abandon_snapshot(&mut self, peer: Peer, outputs: &mut Outputs) {
+    pub(crate) fn abandon_snapshot(&mut self, peer: Peer, outputs: &mut Outputs) {
         self.catchup.snapshot = Joining::No;
         self.catch_up_failed(peer, outputs);
     }

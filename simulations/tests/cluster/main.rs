@@ -6,6 +6,7 @@ mod byzantine;
 mod campaign;
 mod committees;
 mod crashes;
+mod failures;
 mod machines;
 mod partitions;
 mod random;
