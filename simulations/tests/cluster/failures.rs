@@ -12,3 +12,8 @@ fn holds(text: &str) {
 fn a_question_lost_while_joining_by_snapshot_is_asked_again() {
     holds(include_str!("failures/lost-while-joining.toml"));
 }
+
+#[test]
+fn a_node_far_behind_follows_block_by_block_if_nobody_has_a_snapshot() {
+    holds(include_str!("failures/nobody-has-a-snapshot.toml"));
+}
