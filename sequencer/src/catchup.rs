@@ -8,6 +8,7 @@ use crate::input::Peer;
 use crate::ledger::Judgement;
 use crate::output::{Notice, Output, Recipients};
 use crate::sequencer::{Outputs, Sequencer};
+use crate::snapshot::Joining;
 use crate::timers::Timer;
 use squad_types::limits::MAX_BLOCKS_PER_RESPONSE;
 use squad_types::{Address, CommitCertificate, Height, Message, OrderedBlock, Request, Timestamp};
@@ -36,7 +37,7 @@ pub(crate) struct CatchUp {
     /// When peers that are behind were last told so; only connected ones, so it is as bounded as those are.
     told: BTreeMap<Peer, Timestamp>,
     behind: bool,
-    pub(crate) snapshot: crate::snapshot::Joining,
+    pub(crate) snapshot: Joining,
 }
 
 impl CatchUp {
@@ -63,6 +64,11 @@ impl CatchUp {
         self.told.remove(&peer);
         self.hints.remove(&peer);
         self.failed.remove(&peer);
+    }
+
+    /// Lets those be asked again who failed.
+    pub(crate) fn forgive(&mut self) {
+        self.failed.clear();
     }
 
     /// Forgets what a peer only claimed.
@@ -119,6 +125,10 @@ impl Sequencer {
     }
 
     pub(crate) fn restart_catch_up(&mut self, outputs: &mut Outputs) {
+        if matches!(self.catchup.snapshot, Joining::Nobody) {
+            // The peer that just came may have one.
+            self.catchup.snapshot = Joining::No;
+        }
         if self.catchup.behind && !self.catchup.asking {
             self.catchup.failed.clear();
             self.start_catching_up(outputs);
@@ -152,6 +162,7 @@ impl Sequencer {
         let peer = self.best_peer(from);
         let Some(peer) = peer else {
             self.catchup.failed.clear();
+            self.catchup.snapshot = Joining::No;
             self.timers.set(Timer::CatchUp, self.now.plus(RETRY_MS));
             return;
         };

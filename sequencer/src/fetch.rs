@@ -325,8 +325,11 @@ impl Sequencer {
     }
 
     fn on_ask_failed(&mut self, peer: Peer, request: &Request, outputs: &mut Outputs) {
-        if matches!(request, Request::Blocks(_) | Request::Committees(_) | Request::Snapshot(_)) {
-            self.catch_up_failed(peer, outputs);
+        match request {
+            Request::Blocks(_) => self.catch_up_failed(peer, outputs),
+            // Joining begins anew with another peer: nothing else would ask again.
+            Request::Committees(_) | Request::Snapshot(_) => self.abandon_snapshot(peer, outputs),
+            _ => {}
         }
     }
 }

@@ -19,6 +19,8 @@ pub(crate) enum Joining {
         /// Committees followed so far, ascending.
         committees: Vec<Committee>,
     },
+    /// Nobody gave a snapshot: block by block, until nobody gives blocks either.
+    Nobody,
 }
 
 /// Epochs followed by proofs in one go: a bound on what a lying peer can keep busy.
@@ -59,12 +61,15 @@ impl Sequencer {
             let committees = self.ledger.committees().map(|committee| (**committee).clone()).collect();
             self.catchup.snapshot = Joining::Asking { committees };
             let Some(peer) = self.best_peer(self.catchup.target()) else {
-                self.catchup.snapshot = Joining::No;
+                // Past states are kept in memory: after a restart of all who could serve one, there is none for a while, and
+                // while the network waits for this very node there never will be.
+                self.catchup.snapshot = Joining::Nobody;
+                self.catchup.forgive();
                 return false;
             };
             self.ask_committees(peer, outputs);
         }
-        true
+        !matches!(self.catchup.snapshot, Joining::Nobody)
     }
 
     fn ask_committees(&mut self, peer: Peer, outputs: &mut Outputs) {
@@ -142,7 +147,7 @@ impl Sequencer {
         self.mempool.restore_ordered(self.ledger.state());
     }
 
-    fn abandon_snapshot(&mut self, peer: Peer, outputs: &mut Outputs) {
+    pub(crate) fn abandon_snapshot(&mut self, peer: Peer, outputs: &mut Outputs) {
         self.catchup.snapshot = Joining::No;
         self.catch_up_failed(peer, outputs);
     }

@@ -1,70 +1,32 @@
 //! A cluster: nodes, a network, virtual time, a seed. The same seed gives the same run.
 
-use crate::byzantine::{Behaviour, Tools};
+mod config;
+mod flow;
+mod post;
+mod states;
+
+pub use config::{ClusterConfig, FOLLOWER_PEERS, max_transaction_bytes, namespaces};
+
+use crate::byzantine::Behaviour;
+use crate::cpu::{Counter, CountingSigner, CountingVerifier, Cpu};
 use crate::disk::Stream;
-use crate::invariants::{Invariants, Observed};
-use crate::network::{Links, Network, NodeIndex};
-use crate::node::{Effect, Node};
+use crate::invariants::{Invariants, Violation};
+use crate::network::pipe::Pipe;
+use crate::network::{Network, NodeIndex};
+use crate::node::Node;
+use crate::packet::{Parcel, Questions};
 use crate::queue::{Instant, Queue};
 use crate::rng::Rng;
+use crate::trace::Trace;
+use crate::traffic::Traffic;
 use squad_sequencer::ledger::{GenesisStakeTable, StakeTable};
-use squad_sequencer::{
-    AskId, Config, Input, Memory, Output, Peer, PersistId, Recipients, Reply, RequestId, Submission, VerifiedResponse,
-};
+use squad_sequencer::{Config, Input, Memory, Peer, PersistId, Submission};
 use squad_types::{
-    Address, Domain, Genesis, Height, IdentifiedTransaction, KeyedHashSigner, KeyedHashVerifier, Member, Message,
-    NamespaceId, NamespaceKind, NamespaceSpec, OrderingPolicy, Params, Request, Response, Signer, Stake, Timestamp,
-    Transaction, TxId, VerifiedMessage, Verifier, WriteAccess,
+    Address, Domain, Genesis, Height, IdentifiedTransaction, Member, Message, NamespaceId, Signer, Stake, Transaction,
+    TxId, Verifier,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// What a cluster is made of.
-#[derive(Clone)]
-pub struct ClusterConfig {
-    /// The seed of everything random.
-    pub seed: u64,
-    /// The first committee's stakes, one a member.
-    pub stakes: Vec<u64>,
-    /// Operators beyond the committee: they run and follow, and join if the stake table lets them.
-    pub newcomers: usize,
-    /// Parameters.
-    pub params: Params,
-    /// How links behave.
-    pub links: Links,
-    /// How long a sync takes, in microseconds.
-    pub sync_micros: u64,
-    /// Changes of stake by epoch: the whole table from then on, by node.
-    pub stake_changes: Vec<(u64, Vec<(NodeIndex, u64)>)>,
-    /// A node this many heights behind starts from a snapshot.
-    pub snapshot_gap: u64,
-    /// Heights between two checkpoints.
-    pub checkpoint_interval: u64,
-}
-
-impl ClusterConfig {
-    /// `members` of equal stake on a quick network.
-    pub fn equal(seed: u64, members: usize) -> Self {
-        let params = Params {
-            idle_interval_ms: 200,
-            propose_timeout_ms: 200,
-            vote_timeout_ms: 100,
-            timeout_step_ms: 100,
-            ..Params::default()
-        };
-        Self {
-            seed,
-            stakes: vec![1; members],
-            newcomers: 0,
-            params,
-            links: Links::default(),
-            sync_micros: 500,
-            stake_changes: Vec::new(),
-            snapshot_gap: 10_000,
-            checkpoint_interval: 16,
-        }
-    }
-}
 
 /// The namespace of plain bytes that clusters order.
 pub const OPAQUE: NamespaceId = NamespaceId(1);
@@ -72,26 +34,78 @@ pub const OPAQUE: NamespaceId = NamespaceId(1);
 /// The time at which runs begin.
 pub const START: Instant = Instant(1_000_000_000);
 
-enum Event {
-    Deliver { from: NodeIndex, to: NodeIndex, message: Arc<Message> },
-    Ask { from: NodeIndex, to: NodeIndex, ask: AskId, request: Request, life: u64 },
-    Answered { to: NodeIndex, ask: AskId, response: Box<Response>, life: u64 },
-    Synced { node: NodeIndex, stream: Stream, upto: PersistId, life: u64 },
-    Wake { node: NodeIndex, life: u64 },
-    Connect { node: NodeIndex, peer: NodeIndex, life: u64 },
-    Restart { node: NodeIndex, memory: Memory },
+/// How often a misbehaving node may say something of its own.
+const MISCHIEF_MS: u64 = 50;
+
+/// What waits for a node's own thread.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Parcel(Parcel),
+    Wake { life: u64 },
+    Connect { peer: NodeIndex, life: u64 },
+    Submit(Box<Submission>),
 }
 
-struct Question {
-    asker: NodeIndex,
-    ask: AskId,
-    asker_life: u64,
-    answerer: NodeIndex,
+#[derive(Debug)]
+enum Event {
+    /// It reaches the receiver's connection.
+    Arrive(Parcel),
+    /// It leaves the sender's connection, after work that took a while.
+    Depart(Parcel),
+    /// Something may be through a node's connection.
+    Pipe {
+        node: NodeIndex,
+        up: bool,
+    },
+    /// A worker has checked it, or there was nothing to check.
+    Work {
+        node: NodeIndex,
+        work: Work,
+    },
+    /// The node's thread is free.
+    Free {
+        node: NodeIndex,
+    },
+    Synced {
+        node: NodeIndex,
+        stream: Stream,
+        upto: PersistId,
+        life: u64,
+    },
+    Restart {
+        node: NodeIndex,
+        memory: Memory,
+    },
+    /// A misbehaving node held a message back until now.
+    Late {
+        node: NodeIndex,
+        to: NodeIndex,
+        message: Arc<Message>,
+    },
+    Mischief {
+        node: NodeIndex,
+    },
+}
+
+impl Event {
+    /// The node that has to run for this to happen.
+    fn node(&self) -> Option<NodeIndex> {
+        match self {
+            Self::Work { node, .. } | Self::Free { node } | Self::Synced { node, .. } => Some(*node),
+            _ => None,
+        }
+    }
+}
+
+/// A node's connection, up and down.
+struct Connection {
+    up: Pipe<Parcel>,
+    down: Pipe<Parcel>,
 }
 
 /// A cluster under way.
 pub struct Cluster {
-    /// The nodes.
+    /// The nodes: members, newcomers, twins, followers.
     pub nodes: Vec<Node>,
     /// The network between them.
     pub network: Network,
@@ -99,27 +113,38 @@ pub struct Cluster {
     pub invariants: Invariants,
     /// The network's genesis.
     pub genesis: Genesis,
+    /// What went over the network.
+    pub traffic: Traffic,
+    /// Where every event is written down, if anywhere.
+    pub tracer: Option<Trace>,
+    /// Whether a violation panics at once. If not, the run stops and [`Self::violation`] says why.
+    pub strict: bool,
+    /// The first invariant that was violated.
+    pub violation: Option<Violation>,
     queue: Queue<Event>,
     now: Instant,
     rng: Rng,
     behaviours: BTreeMap<NodeIndex, Box<dyn Behaviour>>,
-    questions: BTreeMap<RequestId, Question>,
+    /// Nodes whose next chance to say something of their own is in the queue.
+    mischief: BTreeSet<NodeIndex>,
+    questions: Questions,
     next_question: u64,
     sync_micros: u64,
+    sync_jitter_micros: u64,
+    slow_disks: BTreeMap<NodeIndex, u64>,
+    paused: Vec<Instant>,
+    cpus: Vec<Option<Cpu>>,
+    connections: Vec<Option<Connection>>,
     domain: Domain,
     addresses: Vec<Address>,
+    operators: BTreeMap<Address, Vec<NodeIndex>>,
+    first_follower: NodeIndex,
+    scratch: Vec<u8>,
     submitted: u64,
     /// A hash over everything that happened: equal for equal runs.
     trace: u64,
     /// Events handled.
     pub handled: u64,
-}
-
-fn address(node: NodeIndex) -> Address {
-    let mut bytes = [0; 20];
-    bytes[0] = 0xa0;
-    bytes[12..].copy_from_slice(&(node as u64).to_be_bytes());
-    Address(bytes)
 }
 
 impl Cluster {
@@ -129,53 +154,69 @@ impl Cluster {
     /// If the configuration makes no genesis.
     pub fn new(config: &ClusterConfig) -> Self {
         let mut rng = Rng::new(config.seed);
-        let addresses: Vec<Address> = (0..config.stakes.len() + config.newcomers).map(address).collect();
-        let member = |(node, stake): (usize, &u64)| Member { address: addresses[node], stake: Stake(*stake) };
-        let genesis = Genesis {
-            name: "simulated".to_owned(),
-            time: Timestamp(START.0 / 1_000),
-            params: config.params.clone(),
-            namespaces: namespaces(),
-            validators: config.stakes.iter().enumerate().map(member).collect(),
-        };
+        let genesis = config.genesis();
         genesis.check().unwrap_or_else(|error| panic!("the cluster's genesis is unusable: {error}"));
-        let mut stakes = GenesisStakeTable::new(&genesis);
-        for (epoch, table) in &config.stake_changes {
-            let members = table.iter().map(|(node, stake)| Member { address: addresses[*node], stake: Stake(*stake) });
-            stakes = stakes.with_change(squad_types::Epoch(*epoch), members.collect());
+        let own = 0..config.operators() + config.twins.len();
+        let addresses: Vec<Address> = own
+            .map(|node| config::address(config.twins.get(node.wrapping_sub(config.operators())).map_or(node, |of| *of)))
+            .collect();
+        let mut operators: BTreeMap<Address, Vec<NodeIndex>> = BTreeMap::new();
+        for (node, address) in addresses.iter().enumerate() {
+            operators.entry(*address).or_default().push(node);
         }
-        let stakes: Arc<dyn StakeTable> = Arc::new(stakes);
-        let verifier: Arc<dyn Verifier> = Arc::new(KeyedHashVerifier);
-        let node = |address: &Address| {
-            let signer: Arc<dyn Signer> = Arc::new(KeyedHashSigner(*address));
-            let mut node = Config::new(genesis.clone(), Some(signer), Arc::clone(&verifier), Arc::clone(&stakes));
-            node.snapshot_gap = config.snapshot_gap;
-            node.checkpoint_interval = config.checkpoint_interval;
-            Node::new(node)
-        };
+        let stakes = stake_table(config, &genesis);
+        let mut nodes = Vec::with_capacity(config.nodes());
+        let mut cpus = Vec::with_capacity(config.nodes());
+        for node in 0..config.nodes() {
+            let counter = Arc::new(Counter::default());
+            let signer = addresses
+                .get(node)
+                .map(|address| Arc::new(CountingSigner(*address, Arc::clone(&counter))) as Arc<dyn Signer>);
+            let verifier: Arc<dyn Verifier> = Arc::new(CountingVerifier(Arc::clone(&counter)));
+            let mut own = Config::new(genesis.clone(), signer, verifier, Arc::clone(&stakes));
+            config.adjust(&mut own);
+            nodes.push(Node::new(own));
+            cpus.push(config.cpu.as_ref().map(|(costs, cores)| Cpu::new(costs.clone(), *cores, counter)));
+        }
+        let connection = |(up, down): (u64, u64)| Connection { up: Pipe::new(up), down: Pipe::new(down) };
         let domain = Domain::new(genesis.network_id());
         let links = rng.fork(1);
+        let mut invariants = Invariants::new(domain, &genesis);
+        config.twins.iter().for_each(|node| invariants.corrupt(addresses[*node]));
         Self {
-            nodes: addresses.iter().map(node).collect(),
-            network: Network::new(config.links, links),
-            invariants: Invariants::new(domain),
+            network: Network::new(config.links, config.places.clone(), links),
+            invariants,
             genesis,
+            traffic: Traffic::new(config.nodes()),
+            tracer: None,
+            strict: true,
+            violation: None,
             queue: Queue::default(),
             now: START,
             rng,
             behaviours: BTreeMap::new(),
-            questions: BTreeMap::new(),
+            mischief: BTreeSet::new(),
+            questions: Questions::new(),
             next_question: 0,
             sync_micros: config.sync_micros,
+            sync_jitter_micros: config.sync_jitter_micros,
+            slow_disks: BTreeMap::new(),
+            paused: vec![Instant::default(); config.nodes()],
+            cpus,
+            connections: (0..config.nodes()).map(|_| config.bandwidth.map(connection)).collect(),
             domain,
+            first_follower: addresses.len(),
             addresses,
+            operators,
+            scratch: Vec::new(),
+            nodes,
             submitted: 0,
             trace: 0,
             handled: 0,
         }
     }
 
-    /// Starts all nodes of the first committee and the newcomers.
+    /// Starts all nodes.
     pub fn start_all(&mut self) {
         for node in 0..self.nodes.len() {
             self.start(node, Memory::Kept);
@@ -185,27 +226,65 @@ impl Cluster {
     /// Starts a node and connects it with all that run.
     pub fn start(&mut self, node: NodeIndex, memory: Memory) {
         let effects = self.nodes[node].start(self.now, memory);
-        self.perform(node, effects);
+        self.invariants.started(node);
+        if let Some(tracer) = &mut self.tracer {
+            tracer.life(self.now, node, true);
+        }
+        let at = self.charge(node, None, &effects);
+        self.perform(node, effects, at);
+        let soon = self.now.plus(100);
         let life = self.nodes[node].life;
         for peer in (0..self.nodes.len()).filter(|peer| *peer != node) {
-            if self.nodes[peer].is_up() {
-                self.queue.push(self.now.plus(100), Event::Connect { node, peer, life });
+            if self.nodes[peer].is_up() && self.are_linked(node, peer) {
+                self.queue.push(soon, Event::Work { node, work: Work::Connect { peer, life } });
                 let peer_life = self.nodes[peer].life;
-                self.queue.push(self.now.plus(100), Event::Connect { node: peer, peer: node, life: peer_life });
+                self.queue.push(soon, Event::Work { node: peer, work: Work::Connect { peer: node, life: peer_life } });
             }
         }
     }
 
+    /// Whether two nodes are connected when both run.
+    fn are_linked(&self, one: NodeIndex, other: NodeIndex) -> bool {
+        let (low, high) = (one.min(other), one.max(other));
+        if high < self.first_follower {
+            return true;
+        }
+        let operators = self.first_follower;
+        low < operators && (0..FOLLOWER_PEERS).any(|step| (high + step * 7) % operators == low)
+    }
+
     /// Makes a node misbehave from now on.
     pub fn corrupt(&mut self, node: NodeIndex, behaviour: impl Behaviour + 'static) {
-        self.behaviours.insert(node, Box::new(behaviour));
-        self.invariants.corrupt(self.addresses[node]);
+        self.corrupt_with(node, Box::new(behaviour));
+    }
+
+    /// Makes a node misbehave from now on.
+    pub fn corrupt_with(&mut self, node: NodeIndex, behaviour: Box<dyn Behaviour>) {
+        self.behaviours.insert(node, behaviour);
+        self.distrust(node);
+        if self.mischief.insert(node) {
+            self.queue.push(self.now.plus_ms(MISCHIEF_MS), Event::Mischief { node });
+        }
+    }
+
+    /// Nothing is promised any more about what a node's operator says.
+    pub fn distrust(&mut self, node: NodeIndex) {
+        if let Some(operator) = self.addresses.get(node) {
+            self.invariants.corrupt(*operator);
+        }
+    }
+
+    /// Makes a node behave again. What it said cannot be unsaid, so nothing is promised about it still.
+    pub fn redeem(&mut self, node: NodeIndex) {
+        self.behaviours.remove(&node);
     }
 
     /// Kills a node: what was not synced may be gone.
     pub fn crash(&mut self, node: NodeIndex) {
-        self.nodes[node].sequencer = None;
-        self.after_crash(node);
+        if self.nodes[node].is_up() {
+            self.nodes[node].sequencer = None;
+            self.after_crash(node);
+        }
     }
 
     fn after_crash(&mut self, node: NodeIndex) {
@@ -213,10 +292,27 @@ impl Cluster {
         self.nodes[node].disk.crash(&mut rng);
         self.nodes[node].crash_at = None;
         self.nodes[node].life += 1;
-        let gone = Peer::Operator(self.addresses[node]);
-        for peer in 0..self.nodes.len() {
-            let effects = self.nodes[peer].handle(self.now, Input::Disconnected(gone));
-            self.perform(peer, effects);
+        self.invariants.crashed(node);
+        if let Some(tracer) = &mut self.tracer {
+            tracer.life(self.now, node, false);
+        }
+        if let Some(cpu) = &mut self.cpus[node] {
+            cpu.crash();
+        }
+        let gone = self.peer_of(node);
+        // A twin that runs on is the same peer to everybody.
+        let Peer::Operator(operator) = gone else { return self.tell_gone(node, gone) };
+        let another = self.operators.get(&operator).is_some_and(|nodes| nodes.iter().any(|n| self.nodes[*n].is_up()));
+        if !another {
+            self.tell_gone(node, gone);
+        }
+    }
+
+    fn tell_gone(&mut self, node: NodeIndex, gone: Peer) {
+        for peer in (0..self.nodes.len()).filter(|peer| *peer != node) {
+            if self.are_linked(node, peer) {
+                self.input(peer, Input::Disconnected(gone));
+            }
         }
     }
 
@@ -225,25 +321,62 @@ impl Cluster {
         self.queue.push(self.now.plus_ms(ms), Event::Restart { node, memory });
     }
 
-    /// Runs until `done`, or until that much virtual time has passed. Whether it was done.
+    /// Stops a node for a while, without its noticing: a suspended machine.
+    pub fn pause(&mut self, node: NodeIndex, ms: u64) {
+        self.paused[node] = self.paused[node].max(self.now.plus_ms(ms));
+    }
+
+    /// Lets a node run again.
+    pub fn unpause(&mut self, node: NodeIndex) {
+        self.paused[node] = self.now;
+    }
+
+    /// Sets a node's clock this far off virtual time.
+    pub fn set_skew(&mut self, node: NodeIndex, skew_ms: i64) {
+        self.nodes[node].skew_ms = skew_ms;
+        // The time it asked to be woken at means another moment now.
+        self.input(node, Input::Wake);
+    }
+
+    /// Makes a node's syncs take this much longer, in microseconds; zero ends it.
+    pub fn slow_disk(&mut self, node: NodeIndex, micros: u64) {
+        self.slow_disks.insert(node, micros);
+    }
+
+    /// Makes a node's processor slower, in percent of what its work costs otherwise; 100 ends it.
+    pub fn slow_cpu(&mut self, node: NodeIndex, percent: u64) {
+        if let Some(cpu) = &mut self.cpus[node] {
+            cpu.percent = percent;
+        }
+    }
+
+    /// Runs until `done`, or until that much virtual time has passed, or an invariant is violated. Whether it was done.
     pub fn run_until(&mut self, ms: u64, done: impl Fn(&Self) -> bool) -> bool {
         let end = self.now.plus_ms(ms);
         loop {
             if done(self) {
                 return true;
             }
-            match self.queue.next_at() {
-                Some(at) if at <= end => {
-                    if let Some((at, event)) = self.queue.pop() {
-                        self.now = at;
-                        self.handled += 1;
-                        self.handle(event);
-                    }
+            if self.violation.is_some() || !self.step(end) {
+                return done(self);
+            }
+        }
+    }
+
+    /// Handles the next event, if it is not after `end`; else time moves there.
+    pub fn step(&mut self, end: Instant) -> bool {
+        match self.queue.next_at() {
+            Some(at) if at <= end => {
+                if let Some((at, event)) = self.queue.pop() {
+                    self.now = at;
+                    self.handled += 1;
+                    self.handle(event);
                 }
-                _ => {
-                    self.now = end;
-                    return done(self);
-                }
+                true
+            }
+            _ => {
+                self.now = end;
+                false
             }
         }
     }
@@ -258,9 +391,19 @@ impl Cluster {
         self.now
     }
 
-    /// A node's operator.
+    /// A node's operator. Followers have none.
     pub fn address(&self, node: NodeIndex) -> Address {
-        self.addresses[node]
+        self.addresses.get(node).copied().unwrap_or_default()
+    }
+
+    /// An operator's first node.
+    pub fn node_of(&self, operator: &Address) -> Option<NodeIndex> {
+        self.operators.get(operator)?.first().copied()
+    }
+
+    /// Nodes of operators, twins included.
+    pub fn operator_nodes(&self) -> usize {
+        self.first_follower
     }
 
     /// A node's decided height; zero while it is down.
@@ -278,20 +421,46 @@ impl Cluster {
         self.trace
     }
 
+    /// Events that wait.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Microseconds that a node's processor worked; none if work takes no time here.
+    pub fn cpu_micros(&self, node: NodeIndex) -> Option<u64> {
+        self.cpus[node].as_ref().map(|cpu| cpu.used / 1_000)
+    }
+
+    /// The most inputs that ever waited for a node's thread.
+    pub fn most_waiting(&self, node: NodeIndex) -> usize {
+        self.cpus[node].as_ref().map_or(0, |cpu| cpu.most_waiting)
+    }
+
+    /// The most bytes that ever waited in a node's connection, up and down.
+    pub fn most_backlog(&self, node: NodeIndex) -> (u64, u64) {
+        self.connections[node].as_ref().map_or((0, 0), |connection| (connection.up.most, connection.down.most))
+    }
+
     /// Submits a fresh transaction of some bytes to a node.
     pub fn submit(&mut self, node: NodeIndex, bytes: usize) -> TxId {
+        self.submit_to(node, OPAQUE, bytes)
+    }
+
+    /// Submits a fresh transaction of some bytes in a namespace to a node.
+    pub fn submit_to(&mut self, node: NodeIndex, namespace: NamespaceId, bytes: usize) -> TxId {
+        let transaction = self.fresh_transaction(node, namespace, bytes);
+        self.submit_transaction(node, transaction)
+    }
+
+    /// A transaction unlike all others, valid for nearly as long as a node knows that it may be.
+    pub fn fresh_transaction(&mut self, node: NodeIndex, namespace: NamespaceId, bytes: usize) -> Transaction {
         self.submitted += 1;
         let mut data = self.submitted.to_be_bytes().to_vec();
         data.resize(bytes.max(8), 0x5a);
-        self.submit_data(node, data)
-    }
-
-    /// Submits these bytes to a node.
-    pub fn submit_data(&mut self, node: NodeIndex, data: Vec<u8>) -> TxId {
         let chain_time = self.nodes[node].sequencer.as_ref().map(|s| s.ledger().state().chain_time).unwrap_or_default();
-        let until = chain_time.plus(u64::from(self.genesis.params.window_ms) - 1_000);
-        let transaction = Transaction { namespace: OPAQUE, valid_until: Some(until), hint: None, data: data.into() };
-        self.submit_transaction(node, transaction)
+        let window = u64::from(self.genesis.params.window_ms);
+        let until = chain_time.plus(window - window.min(2_000) / 2);
+        Transaction { namespace, valid_until: Some(until), hint: None, data: data.into() }
     }
 
     /// Submits this transaction to a node.
@@ -299,181 +468,31 @@ impl Cluster {
         let transaction: IdentifiedTransaction = transaction.into();
         let id = transaction.id;
         let submission = Submission { transaction, source: squad_mempool::Source(node as u64), evm: None };
-        let effects = self.nodes[node].handle(self.now, Input::Submit(submission));
-        self.perform(node, effects);
+        self.run_on(node, Work::Submit(Box::new(submission)));
         id
     }
 
     /// Hands a node an input.
     pub fn input(&mut self, node: NodeIndex, input: Input) {
-        let effects = self.nodes[node].handle(self.now, input);
-        self.perform(node, effects);
-    }
-
-    fn handle(&mut self, event: Event) {
-        match event {
-            Event::Deliver { from, to, message } => self.deliver(from, to, &message),
-            Event::Ask { from, to, ask, request, life } => self.deliver_question(from, to, ask, request, life),
-            Event::Answered { to, ask, response, life } => {
-                if self.nodes[to].life == life {
-                    let verified = VerifiedResponse::verify(*response, &self.domain, &KeyedHashVerifier).ok();
-                    self.input(to, Input::Response { id: ask, response: verified });
-                }
-            }
-            Event::Synced { node, stream, upto, life } => {
-                if self.nodes[node].life == life && self.nodes[node].is_up() {
-                    let effects = self.nodes[node].synced(stream, upto);
-                    self.perform(node, effects);
-                }
-            }
-            Event::Wake { node, life } => {
-                if self.nodes[node].life == life {
-                    self.input(node, Input::Wake);
-                }
-            }
-            Event::Connect { node, peer, life } => {
-                if self.nodes[node].life == life && self.nodes[peer].is_up() {
-                    self.input(node, Input::Connected(Peer::Operator(self.addresses[peer])));
-                }
-            }
-            Event::Restart { node, memory } => {
-                if !self.nodes[node].is_up() {
-                    self.start(node, memory);
-                }
-            }
-        }
-    }
-
-    fn deliver(&mut self, from: NodeIndex, to: NodeIndex, message: &Arc<Message>) {
-        if !self.nodes[to].is_up() {
-            return;
-        }
-        let verified: Result<VerifiedMessage, _> = (**message).clone().verify(&self.domain, &KeyedHashVerifier);
-        let Ok(message) = verified else { return };
-        self.mix(to as u64 ^ self.now.0);
-        self.input(to, Input::Message { from: Peer::Operator(self.addresses[from]), message });
-    }
-
-    fn deliver_question(&mut self, from: NodeIndex, to: NodeIndex, ask: AskId, request: Request, life: u64) {
-        if !self.nodes[to].is_up() {
-            return;
-        }
-        self.next_question += 1;
-        let id = RequestId(self.next_question);
-        self.questions.insert(id, Question { asker: from, ask, asker_life: life, answerer: to });
-        self.input(to, Input::Request { from: Peer::Operator(self.addresses[from]), id, request });
-    }
-
-    fn perform(&mut self, node: NodeIndex, effects: Vec<Effect>) {
-        for effect in effects {
-            match effect {
-                Effect::Sync(stream) => {
-                    let upto = self.nodes[node].disk.last(stream);
-                    let life = self.nodes[node].life;
-                    self.queue.push(self.now.plus(self.sync_micros), Event::Synced { node, stream, upto, life });
-                }
-                Effect::Wake(at) => {
-                    let life = self.nodes[node].life;
-                    let virtual_ms = at.0.saturating_add_signed(-self.nodes[node].skew_ms);
-                    let at = Instant(virtual_ms.saturating_mul(1_000)).max(self.now);
-                    self.queue.push(at, Event::Wake { node, life });
-                }
-                Effect::Leave(output) => self.leave(node, *output),
-            }
-        }
-        let crashed =
-            self.nodes[node].crash_at.is_some_and(|at| at == self.nodes[node].performed) && !self.nodes[node].is_up();
-        if crashed {
-            self.after_crash(node);
-        }
-    }
-
-    fn leave(&mut self, node: NodeIndex, output: Output) {
-        self.invariants.observe(Observed { at: self.now, node, operator: self.addresses[node], output: &output });
-        match output {
-            Output::Send { to, message, .. } => {
-                for peer in self.recipients(node, to) {
-                    self.send(node, peer, &message);
-                }
-            }
-            Output::Ask { id, to, request } => {
-                let life = self.nodes[node].life;
-                if let Some(peer) = self.peer(to)
-                    && let Some(delay) = self.network.carry(node, peer)
-                {
-                    self.queue.push(self.now.plus(delay), Event::Ask { from: node, to: peer, ask: id, request, life });
-                }
-            }
-            Output::Answer { request, reply, .. } => {
-                let Some(question) = self.questions.remove(&request) else { return };
-                let response = match reply {
-                    Reply::Now(response) => response,
-                    Reply::FromStore(query) => Box::new(self.nodes[node].disk.answer(query)),
-                };
-                debug_assert_eq!(question.answerer, node, "a node answers its own questions");
-                if let Some(delay) = self.network.carry(node, question.asker) {
-                    let Question { asker: to, ask, asker_life: life, .. } = question;
-                    self.queue.push(self.now.plus(delay), Event::Answered { to, ask, response, life });
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn send(&mut self, node: NodeIndex, peer: NodeIndex, message: &Arc<Message>) {
-        let messages = match self.behaviours.get_mut(&node) {
-            Some(behaviour) => {
-                let signer = KeyedHashSigner(self.addresses[node]);
-                behaviour.rewrite(peer, message, &Tools { signer: &signer, domain: &self.domain })
-            }
-            None => vec![Arc::clone(message)],
-        };
-        for message in messages {
-            if let Some(delay) = self.network.carry(node, peer) {
-                self.queue.push(self.now.plus(delay), Event::Deliver { from: node, to: peer, message });
-            }
-        }
-    }
-
-    fn peer(&self, peer: Peer) -> Option<NodeIndex> {
-        let Peer::Operator(operator) = peer else { return None };
-        self.addresses.iter().position(|address| *address == operator)
-    }
-
-    fn recipients(&self, node: NodeIndex, to: Recipients) -> Vec<NodeIndex> {
-        let others = (0..self.nodes.len()).filter(|peer| *peer != node);
-        match to {
-            Recipients::One(peer) => self.peer(peer).into_iter().collect(),
-            Recipients::Everyone => others.collect(),
-            Recipients::Committee => {
-                let member = |peer: &NodeIndex| {
-                    self.nodes[node]
-                        .committees
-                        .iter()
-                        .rev()
-                        .take(3)
-                        .any(|committee| committee.contains(&self.addresses[*peer]))
-                };
-                others.filter(member).collect()
-            }
-        }
+        self.input_of(node, None, input);
     }
 
     fn mix(&mut self, value: u64) {
         self.trace = Rng::new(self.trace ^ value).next();
     }
+
+    pub(crate) fn violated(&mut self, violation: Violation) {
+        assert!(!self.strict, "{violation}");
+        self.violation.get_or_insert(violation);
+    }
 }
 
-/// The namespaces of a simulated network: plain bytes in order, and plain bytes shuffled.
-pub fn namespaces() -> Vec<NamespaceSpec> {
-    let spec = |id: u32, name: &str, policy: OrderingPolicy| NamespaceSpec {
-        id: NamespaceId(id),
-        name: name.to_owned(),
-        kind: NamespaceKind::Opaque,
-        policy,
-        access: WriteAccess::Everybody,
-        max_transaction_bytes: 128 * 1024,
-        quota_bytes_per_second: 1 << 30,
-    };
-    vec![spec(1, "bytes", OrderingPolicy::Fifo), spec(2, "lottery", OrderingPolicy::Shuffled)]
+fn stake_table(config: &ClusterConfig, genesis: &Genesis) -> Arc<dyn StakeTable> {
+    let mut stakes = GenesisStakeTable::new(genesis);
+    for (epoch, table) in &config.stake_changes {
+        let member =
+            |(node, stake): &(NodeIndex, u64)| Member { address: config::address(*node), stake: Stake(*stake) };
+        stakes = stakes.with_change(squad_types::Epoch(*epoch), table.iter().map(member).collect());
+    }
+    Arc::new(stakes)
 }

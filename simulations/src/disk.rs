@@ -3,7 +3,7 @@
 use crate::rng::Rng;
 use squad_sequencer::{LogRecord, PersistId, Store, StoreQuery, Write};
 use squad_types::limits::{MAX_BATCHES_PER_RESPONSE, MAX_BLOCKS_PER_RESPONSE, MAX_RESPONSE_BYTES};
-use squad_types::{Batch, CommitteeProof, Height, LaneId, OrderedBlock, Response, Sequence, VerifiedBatch};
+use squad_types::{Batch, CommitteeProof, Height, LaneId, OrderedBlock, Response, Sequence, Tip, VerifiedBatch};
 use std::collections::BTreeMap;
 
 /// Which of the two streams.
@@ -21,8 +21,8 @@ pub struct Disk {
     log: Vec<(PersistId, LogRecord)>,
     bulk: Vec<(PersistId, Bulk)>,
     durable: [PersistId; 2],
-    /// Which bulk writes each checkpoint of the log stands on. Without them it counts as never written, as a driver sees to.
-    stands_on: BTreeMap<PersistId, PersistId>,
+    /// Checkpoints that wait for the bulk writes they stand on. As in the real driver, the log ends before them until then.
+    held: BTreeMap<PersistId, PersistId>,
     blocks: BTreeMap<Height, OrderedBlock>,
     batches: BTreeMap<(LaneId, Sequence), Vec<VerifiedBatch>>,
     /// Syncs performed.
@@ -41,7 +41,7 @@ impl Disk {
         match write {
             Write::Log(record) => self.log.push((id, record)),
             Write::Checkpoint(checkpoint) => {
-                self.stands_on.insert(id, self.last(Stream::Bulk));
+                self.held.insert(id, self.last(Stream::Bulk));
                 self.log.push((id, LogRecord::Checkpoint(checkpoint)));
             }
             Write::Batch { lane, batch } => {
@@ -88,19 +88,29 @@ impl Disk {
     /// A sync has ended: everything up to and with `id` is durable.
     pub fn synced(&mut self, stream: Stream, id: PersistId) {
         self.syncs += 1;
+        let id = if stream == Stream::Log { id.min(self.log_reach()) } else { id };
         self.durable[stream as usize] = self.durable[stream as usize].max(id);
         if stream == Stream::Log {
             // A durable checkpoint makes everything before it needless.
-            let (durable, bulk) = (self.durable(Stream::Log), self.durable(Stream::Bulk));
-            let stands = |id: &PersistId| self.stands_on.get(id).is_none_or(|needed| *needed <= bulk);
-            let newest = self
-                .log
-                .iter()
-                .rposition(|(id, record)| *id <= durable && matches!(record, LogRecord::Checkpoint(_)) && stands(id));
+            let durable = self.durable(Stream::Log);
+            let newest =
+                self.log.iter().rposition(|(id, record)| *id <= durable && matches!(record, LogRecord::Checkpoint(_)));
             if let Some(at) = newest {
                 self.log.drain(..at);
             }
         }
+    }
+
+    /// How far the log may be written: to the first checkpoint that stands on something not durable.
+    fn log_reach(&mut self) -> PersistId {
+        let bulk = self.durable(Stream::Bulk);
+        self.held.retain(|_, stands_on| *stands_on > bulk);
+        self.held.keys().next().map_or(PersistId(u64::MAX), |first| PersistId(first.0.saturating_sub(1)))
+    }
+
+    /// Whether the log waits for bulk writes.
+    pub fn log_is_held(&mut self) -> bool {
+        self.log_reach() < self.last(Stream::Log)
     }
 
     /// A crash: of what was not synced, a prefix of random length stays in each stream. Counting starts over.
@@ -109,13 +119,12 @@ impl Disk {
             let synced = ids.iter().filter(|id| **id <= durable).count();
             synced + rng.below((ids.len() - synced) as u64 + 1) as usize
         };
-        let kept = keep(self.log.iter().map(|(id, _)| *id).collect(), self.durable(Stream::Log), rng);
+        let reach = self.log_reach();
+        let written = self.log.iter().map(|(id, _)| *id).take_while(|id| *id <= reach).collect();
+        let kept = keep(written, self.durable(Stream::Log), rng);
         self.log.truncate(kept);
         let kept = keep(self.bulk.iter().map(|(id, _)| *id).collect(), self.durable(Stream::Bulk), rng);
         self.bulk.truncate(kept);
-        let bulk = self.last(Stream::Bulk);
-        let stands = |id: &PersistId| self.stands_on.get(id).is_none_or(|needed| *needed <= bulk);
-        self.log.retain(|(id, record)| !matches!(record, LogRecord::Checkpoint(_)) || stands(id));
         self.renumber();
     }
 
@@ -127,7 +136,7 @@ impl Disk {
     /// What a restart finds: all that is on it counts as durable.
     fn renumber(&mut self) {
         self.durable = [PersistId::default(); 2];
-        self.stands_on.clear();
+        self.held.clear();
         self.log.iter_mut().for_each(|(id, _)| *id = PersistId::default());
         self.bulk.iter_mut().for_each(|(id, _)| *id = PersistId::default());
         self.blocks.clear();
@@ -140,6 +149,25 @@ impl Disk {
     /// The log from its newest checkpoint on.
     pub fn records(&self) -> Vec<LogRecord> {
         self.log.iter().map(|(_, record)| record.clone()).collect()
+    }
+
+    /// How many records the log has since its newest checkpoint.
+    pub fn log_records(&self) -> usize {
+        self.log.len()
+    }
+
+    /// Whether a batch is on it.
+    pub fn holds(&self, lane: LaneId, tip: Tip) -> bool {
+        self.batches.get(&(lane, tip.sequence)).is_some_and(|slot| slot.iter().any(|batch| batch.id() == tip.batch))
+    }
+
+    /// Bytes and transactions of a lane's batches after a tip, up to another.
+    pub fn extent(&self, lane: LaneId, above: Option<Tip>, to: Tip) -> (usize, usize) {
+        let first = above.map_or(Sequence::ZERO, |above| above.sequence.next());
+        let batches = self.batches.range((lane, first)..=(lane, to.sequence)).filter_map(|(_, slot)| slot.first());
+        batches.fold((0, 0), |(bytes, count), batch| {
+            (bytes + batch.payload().bytes().len(), count + batch.payload().transactions().len())
+        })
     }
 
     /// Whether nothing was ever written.
@@ -174,7 +202,7 @@ impl Disk {
     }
 
     /// The chain that ends in `to`, from `from` on, as much of its lower end as fits an answer.
-    fn chain(&self, lane: LaneId, from: Sequence, to: squad_types::Tip) -> Vec<Batch> {
+    fn chain(&self, lane: LaneId, from: Sequence, to: Tip) -> Vec<Batch> {
         let (mut chain, mut wanted) = (Vec::new(), to.batch);
         for sequence in (from.0..=to.sequence.0).rev() {
             let stored = self.batches.get(&(lane, Sequence(sequence)));

@@ -1,16 +1,28 @@
 //! The cluster harness: the shipped sequencer in virtual time.
 //!
 //! Real: every line of `sequencer`, `mempool` and `consensus`, the messages and what they commit to, recovery from records.
-//! Simulated: the clock, links, disks, and signatures (a keyed hash that whoever knows an address could forge).
+//! Simulated: the clock, links, disks, processors, and signatures (a keyed hash that whoever knows an address could forge).
 //! A run is a function of its [`ClusterConfig`] and of what the caller does to it.
 
 pub mod byzantine;
+pub mod campaign;
+pub mod cli;
 pub mod cluster;
+pub mod cpu;
 pub mod disk;
 pub mod invariants;
 pub mod network;
 pub mod node;
+pub mod packet;
 pub mod queue;
+pub mod report;
+pub mod results;
 pub mod rng;
+pub mod scenario;
+pub mod shrink;
+pub mod simulation;
+pub mod sweep;
+pub mod trace;
+pub mod traffic;
 
 pub use cluster::{Cluster, ClusterConfig, OPAQUE};

@@ -7,6 +7,9 @@ use squad_types::{Committee, Timestamp};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// Notices kept before the frequent kinds are left out.
+const MAX_NOTICES: usize = 10_000;
+
 /// What a node's outputs come to, once they may leave.
 #[derive(Debug)]
 pub enum Effect {
@@ -30,12 +33,18 @@ pub struct Node {
     pub life: u64,
     /// Its clock minus virtual time, in milliseconds.
     pub skew_ms: i64,
+    /// How much faster its clock runs, in millionths.
+    pub drift_ppm: i64,
     /// Outputs performed in this life.
     pub performed: u64,
     /// Crash before performing this output of this life.
     pub crash_at: Option<u64>,
     /// Notices since the start of the run.
     pub notices: Vec<Notice>,
+    /// Whether it follows decided blocks instead of agreeing on the next.
+    pub behind: bool,
+    /// Whether it signs: it has asked its peers what it signed before.
+    pub votes: bool,
     /// The committees it announced last.
     pub committees: Vec<Arc<Committee>>,
     waiting: VecDeque<(After, Output)>,
@@ -53,9 +62,12 @@ impl Node {
             disk: Disk::default(),
             life: 0,
             skew_ms: 0,
+            drift_ppm: 0,
             performed: 0,
             crash_at: None,
             notices: Vec::new(),
+            behind: false,
+            votes: false,
             committees: Vec::new(),
             waiting: VecDeque::new(),
             syncing: [false; 2],
@@ -70,7 +82,23 @@ impl Node {
 
     /// What its clock shows.
     pub fn clock(&self, now: Instant) -> Timestamp {
-        Timestamp((now.0 / 1_000).saturating_add_signed(self.skew_ms))
+        let since = i128::from(now.0) - i128::from(crate::cluster::START.0);
+        let drifted = i128::from(now.0) + since * i128::from(self.drift_ppm) / 1_000_000;
+        Timestamp((drifted.max(0) as u64 / 1_000).saturating_add_signed(self.skew_ms))
+    }
+
+    /// The first moment from `now` on at which its clock shows `at` or more.
+    pub fn when(&self, now: Instant, at: Timestamp) -> Instant {
+        let missing = |moment: Instant| at.0.saturating_sub(self.clock(moment).0);
+        let mut moment = now;
+        // Each step leaves less than the drift's share of what was missing.
+        for _ in 0..64 {
+            match missing(moment) {
+                0 => break,
+                more => moment = Instant((moment.0 / 1_000 + more) * 1_000),
+            }
+        }
+        moment
     }
 
     /// Starts it from what its disk holds.
@@ -80,6 +108,7 @@ impl Node {
     pub fn start(&mut self, now: Instant, memory: Memory) -> Vec<Effect> {
         self.life += 1;
         self.performed = 0;
+        (self.behind, self.votes) = (false, false);
         self.waiting.clear();
         self.syncing = [false; 2];
         self.written = [PersistId::default(); 2];
@@ -117,7 +146,7 @@ impl Node {
                     }
                 }
                 Output::WakeAt(at) => effects.push(Effect::Wake(at)),
-                Output::Notice(notice) => self.notices.push(notice),
+                Output::Notice(notice) => self.note(notice),
                 Output::Committees(committees) => self.committees = committees,
                 other => {
                     let after = after_of(&other);
@@ -138,19 +167,42 @@ impl Node {
         effects
     }
 
+    fn note(&mut self, notice: Notice) {
+        match notice {
+            Notice::CatchingUp { .. } => self.behind = true,
+            Notice::CaughtUp(_) => self.behind = false,
+            Notice::SigningAllowed => self.votes = true,
+            _ => {}
+        }
+        // A run of hours notices a round and a fetch many times; what matters to tests is rare.
+        if self.notices.len() < MAX_NOTICES || !matches!(notice, Notice::Round { .. } | Notice::Fetching { .. }) {
+            self.notices.push(notice);
+        }
+    }
+
     fn is_durable(&self, after: After) -> bool {
         after.log.is_none_or(|id| self.disk.durable(Stream::Log) >= id)
             && after.bulk.is_none_or(|id| self.disk.durable(Stream::Bulk) >= id)
+    }
+
+    /// Outputs that wait for a write.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     /// A sync that began when the stream ended at `upto` is over. What waited for it leaves.
     pub fn synced(&mut self, stream: Stream, upto: squad_sequencer::PersistId) -> Vec<Effect> {
         self.disk.synced(stream, upto);
         let mut effects = Vec::new();
-        if self.disk.last(stream) > upto {
+        // A log that waits for bulk writes goes on when they are durable.
+        let more = self.disk.last(stream) > upto && !(stream == Stream::Log && self.disk.log_is_held());
+        self.syncing[stream as usize] = more;
+        if more {
             effects.push(Effect::Sync(stream));
-        } else {
-            self.syncing[stream as usize] = false;
+        }
+        let log_waits = self.disk.last(Stream::Log) > self.disk.durable(Stream::Log);
+        if stream == Stream::Bulk && log_waits && !std::mem::replace(&mut self.syncing[Stream::Log as usize], true) {
+            effects.push(Effect::Sync(Stream::Log));
         }
         let waiting = std::mem::take(&mut self.waiting);
         for (after, output) in waiting {

@@ -1,6 +1,6 @@
 //! An author that forks its lane: at one sequence, one batch for some and another for the rest.
 
-use super::{Behaviour, Tools};
+use super::{Behaviour, Sent, Tools};
 use crate::network::NodeIndex;
 use squad_types::{Batch, Message, Payload, Verified};
 use std::sync::Arc;
@@ -13,13 +13,13 @@ pub struct LaneForker {
 }
 
 impl Behaviour for LaneForker {
-    fn rewrite(&mut self, to: NodeIndex, message: &Arc<Message>, tools: &Tools<'_>) -> Vec<Arc<Message>> {
-        let Message::Batch(batch) = message.as_ref() else { return vec![Arc::clone(message)] };
+    fn rewrite(&mut self, to: NodeIndex, message: &Arc<Message>, tools: &mut Tools<'_>) -> Vec<Sent> {
+        let Message::Batch(batch) = message.as_ref() else { return Sent::as_is(message) };
         let header = &batch.header.statement;
         if header.operator != tools.signer.address() || header.sequence.0 != self.at || to.is_multiple_of(2) {
-            return vec![Arc::clone(message)];
+            return Sent::as_is(message);
         }
-        let Ok(payload) = Payload::parse(batch.payload.clone()) else { return vec![Arc::clone(message)] };
+        let Ok(payload) = Payload::parse(batch.payload.clone()) else { return Sent::as_is(message) };
         let mut transactions = payload.transactions().to_vec();
         if let Some(first) = transactions.first_mut() {
             let mut changed = first.transaction.clone();
@@ -34,6 +34,6 @@ impl Behaviour for LaneForker {
         forged.transactions_root = other.root();
         forged.bytes = other.bytes().len() as u32;
         let signed = Verified::sign(forged, tools.domain, tools.signer).into_signed();
-        vec![Arc::new(Message::Batch(Batch { header: signed, payload: other.bytes().clone() }))]
+        vec![Sent::now(Message::Batch(Batch { header: signed, payload: other.bytes().clone() }))]
     }
 }

@@ -1,51 +1,37 @@
 //! Confirmations: every certificate that a node hands out verifies.
 
-use super::Observed;
+use super::{Held, Known, Observed, holds};
 use crate::queue::Instant;
 use squad_sequencer::Output;
-use squad_types::{Committee, Domain, Epoch, KeyedHashVerifier, TxId};
+use squad_types::{CommitCertificate, Height, KeyedHashVerifier, TxId};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
+#[derive(Default)]
 pub(super) struct Confirmations {
-    domain: Domain,
-    committees: BTreeMap<Epoch, Arc<Committee>>,
+    /// Commit certificates that were checked, so that the same one is not checked for every node.
+    checked: BTreeMap<Height, Vec<CommitCertificate>>,
     batched: BTreeMap<TxId, Instant>,
     secured: BTreeMap<TxId, Instant>,
     refused: BTreeMap<&'static str, usize>,
 }
 
-impl Confirmations {
-    pub(super) fn new(domain: Domain) -> Self {
-        Self {
-            domain,
-            committees: BTreeMap::new(),
-            batched: BTreeMap::new(),
-            secured: BTreeMap::new(),
-            refused: BTreeMap::new(),
-        }
-    }
+/// Different certificates of one height that are remembered as checked.
+const REMEMBERED: usize = 8;
 
-    pub(super) fn observe(&mut self, observed: &Observed<'_>) {
+impl Confirmations {
+    pub(super) fn observe(&mut self, observed: &Observed<'_>, known: &Known) -> Held {
         match observed.output {
-            Output::Ordered(decision) => {
-                let header = decision.block.block.header();
-                if let Some(members) = decision.block.block.next_committee() {
-                    let next = Committee::new(header.epoch.next(), members.to_vec());
-                    let next = next.unwrap_or_else(|error| panic!("a block lists no committee: {error}"));
-                    assert_eq!(next.hash(), header.next_committee_hash, "the listed committee is the committed one");
-                    self.committees.insert(next.epoch(), Arc::new(next));
-                }
-                if let Some(committee) = self.committees.get(&header.epoch) {
-                    let checked = decision.block.certificate.verify(&self.domain, committee, &KeyedHashVerifier);
-                    assert_eq!(checked, Ok(()), "the commit certificate of height {} verifies", header.height);
-                    assert_eq!(committee.hash(), header.committee_hash, "its header names the committee");
-                }
-            }
+            Output::Ordered(decision) => self.ordered(&decision.block, known)?,
             Output::Secured { batch, certificate } => {
-                if let Some(committee) = self.committees.get(&batch.header().epoch) {
-                    let checked = certificate.verify(&self.domain, committee, &KeyedHashVerifier);
-                    assert_eq!(checked, Ok(batch.tip()), "a batch certificate verifies and is the batch's");
+                if let Some(committee) = known.committees.get(&batch.header().epoch) {
+                    let checked = certificate.verify(&known.domain, committee, &KeyedHashVerifier);
+                    holds!(
+                        checked.as_ref() == Ok(&batch.tip()),
+                        "confirmations",
+                        "node {} secures {:?} by a certificate that gives {checked:?}",
+                        observed.node,
+                        batch.tip()
+                    );
                 }
                 for tx in batch.payload().transactions() {
                     self.secured.entry(tx.id).or_insert(observed.at);
@@ -59,6 +45,37 @@ impl Confirmations {
             Output::Refused { rejection, .. } => *self.refused.entry(rejection.code()).or_default() += 1,
             _ => {}
         }
+        Ok(())
+    }
+
+    fn ordered(&mut self, block: &squad_types::OrderedBlock, known: &Known) -> Held {
+        let header = block.block.header();
+        let Some(committee) = known.committees.get(&header.epoch) else { return Ok(()) };
+        let checked = self.checked.entry(header.height).or_default();
+        if checked.contains(&block.certificate) {
+            return Ok(());
+        }
+        let outcome = block.certificate.verify(&known.domain, committee, &KeyedHashVerifier);
+        let height = header.height;
+        holds!(
+            outcome.is_ok(),
+            "confirmations",
+            "the commit certificate of height {height} does not hold: {outcome:?}"
+        );
+        holds!(
+            block.certificate.block == block.block.hash(),
+            "confirmations",
+            "height {height} has another's certificate"
+        );
+        holds!(
+            committee.hash() == header.committee_hash,
+            "confirmations",
+            "the header of height {height} names another committee"
+        );
+        if checked.len() < REMEMBERED {
+            checked.push(block.certificate.clone());
+        }
+        Ok(())
     }
 
     pub(super) fn batched_at(&self, id: &TxId) -> Option<Instant> {
@@ -67,6 +84,10 @@ impl Confirmations {
 
     pub(super) fn refused(&self, code: &str) -> usize {
         self.refused.get(code).copied().unwrap_or_default()
+    }
+
+    pub(super) fn refused_in_all(&self) -> usize {
+        self.refused.values().sum()
     }
 
     pub(super) fn secured_at(&self, id: &TxId) -> Option<Instant> {

@@ -1,6 +1,6 @@
 //! Exactly once: no transaction stands in two blocks, or twice in one.
 
-use super::Observed;
+use super::{Held, Observed, holds};
 use crate::queue::Instant;
 use squad_sequencer::Output;
 use squad_types::{Height, TxId};
@@ -14,17 +14,18 @@ pub(super) struct ExactlyOnce {
 }
 
 impl ExactlyOnce {
-    pub(super) fn observe(&mut self, observed: &Observed<'_>) {
-        let Output::Ordered(decision) = observed.output else { return };
+    pub(super) fn observe(&mut self, observed: &Observed<'_>) -> Held {
+        let Output::Ordered(decision) = observed.output else { return Ok(()) };
         let height = decision.block.block.header().height;
         if !self.counted.insert(height) {
-            return;
+            return Ok(());
         }
         for id in decision.execution.ids() {
             let before = self.ordered.insert(id, (height, observed.at));
-            assert!(before.is_none(), "exactly once: {id} is ordered at height {height} and at {before:?}");
+            holds!(before.is_none(), "exactly_once", "{id} is ordered at height {height} and at {before:?}");
         }
         self.rejected.extend(decision.execution.rejected_ids());
+        Ok(())
     }
 
     pub(super) fn ordered_at(&self, id: &TxId) -> Option<Instant> {

@@ -3,7 +3,10 @@
 
 mod basics;
 mod byzantine;
+mod campaign;
 mod committees;
 mod crashes;
+mod failures;
+mod machines;
 mod partitions;
 mod random;

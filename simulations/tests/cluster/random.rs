@@ -46,7 +46,7 @@ fn run(seed: u64) {
     cluster.run(2_000);
     let height = cluster.lowest(0..byzantine);
     let goes_on = cluster.run_until(20_000, |c| c.lowest(0..byzantine) > Height(height.0 + 5));
-    assert!(goes_on, "seed {seed}: halted at {height}");
+    assert!(goes_on, "seed {seed}: halted at {height}\n{}", cluster.states().join("\n"));
     cluster.run(2_000);
     assert!(cluster.invariants.secured_not_ordered().is_empty(), "seed {seed}: something secured was not ordered");
 }

@@ -1,0 +1,71 @@
+//! `squad-sim run`.
+
+use crate::campaign::failure_file;
+use crate::results::{Summary, write_tables};
+use crate::scenario::{Profile, Scenario, parse};
+use crate::simulation::{Simulation, Verdict};
+use crate::trace::Trace;
+use anyhow::Context as _;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+use std::time::Instant;
+
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+pub(super) fn profile(name: &str) -> Profile {
+    if name == "full" { Profile::Full } else { Profile::Quick }
+}
+
+pub(super) fn read(path: &Path) -> anyhow::Result<Scenario> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    parse(&text).map_err(|problems| anyhow::anyhow!("{} is no scenario:\n{problems}", path.display()))
+}
+
+/// Runs a scenario. Whether everything held.
+pub(super) fn run(
+    path: &Path,
+    seed: Option<u64>,
+    out: Option<&Path>,
+    trace: Option<&Path>,
+    json: bool,
+) -> anyhow::Result<bool> {
+    let mut scenario = read(path)?;
+    if let Some(seed) = seed {
+        scenario.seed = seed;
+    }
+    if scenario.name.is_empty() {
+        scenario.name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    }
+    let mut simulation = Simulation::new(scenario)?;
+    if let Some(path) = trace {
+        let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
+        simulation.cluster.tracer = Some(Trace::new(Box::new(BufWriter::new(file))));
+    }
+    let started = Instant::now();
+    let outcome = simulation.run_guarded();
+    if let Some(trace) = simulation.cluster.tracer.take() {
+        trace.finish().context("the trace is not complete")?;
+    }
+    let summary = Summary::new(&simulation, &outcome, started.elapsed().as_secs_f64());
+    if json {
+        println!("{}", serde_json::to_string_pretty(&summary)?);
+    } else {
+        print!("{}", summary.text());
+    }
+    if let Verdict::Violated(failure) = &outcome.verdict {
+        eprintln!("violated at event {}, {} µs after the start:", failure.event, failure.at_us);
+        failure.states.iter().for_each(|state| eprintln!("  {state}"));
+    }
+    if let Some(out) = out {
+        write_tables(&simulation, out).with_context(|| format!("cannot write into {}", out.display()))?;
+        std::fs::write(out.join("summary.json"), serde_json::to_string_pretty(&summary)?)?;
+        if let Verdict::Violated(failure) = &outcome.verdict {
+            let text = failure_file(&simulation.scenario, &outcome, &failure.violation.to_string());
+            std::fs::write(out.join("failure.toml"), text)?;
+        }
+    }
+    Ok(!matches!(outcome.verdict, Verdict::Violated(_)))
+}

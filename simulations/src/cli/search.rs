@@ -1,0 +1,109 @@
+//! `squad-sim campaign`, `shrink` and `sweep`.
+
+use super::run::read;
+use crate::campaign::{Campaign, Found, failure_file};
+use crate::simulation::Verdict;
+use crate::sweep::Sweep;
+use anyhow::Context as _;
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// Runs a campaign. Whether everything held.
+pub(super) fn campaign(campaign: &Campaign, json: bool) -> anyhow::Result<bool> {
+    let started = Instant::now();
+    let terminal = std::io::stderr().is_terminal();
+    let told = AtomicU64::new(0);
+    let progress = |found: &Found, total: u64| {
+        if json {
+            return;
+        }
+        let (begin, end) = if terminal { ("\r", "") } else { ("", "\n") };
+        let filled = (30 * found.runs / total.max(1)) as usize;
+        let rate = found.runs as f64 / started.elapsed().as_secs_f64().max(1e-3);
+        // Not every line of a file is worth having.
+        let tenths = started.elapsed().as_secs() / 10;
+        let due = told.swap(tenths, Ordering::Relaxed) != tenths;
+        if terminal || found.runs == total || due {
+            eprint!(
+                "{begin}[{}{}] {}/{total} seeds, {} violated, {} beyond, {rate:.1} a second{end}",
+                "#".repeat(filled),
+                ".".repeat(30 - filled),
+                found.runs,
+                found.violated.len(),
+                found.beyond
+            );
+        }
+    };
+    // A panic of the code under test becomes a violation; its message is in the results.
+    std::panic::set_hook(Box::new(|_| {}));
+    let found = campaign.run(&progress).with_context(|| format!("cannot write into {}", campaign.out.display()))?;
+    drop(std::panic::take_hook());
+    if terminal && !json {
+        eprintln!();
+    }
+    if json {
+        let summary = serde_json::json!({
+            "runs": found.runs, "held": found.held, "beyond": found.beyond, "violated": found.violated,
+            "virtual_ms": found.virtual_ms,
+        });
+        println!("{summary:#}");
+    } else {
+        println!(
+            "{} runs, {:.0} virtual seconds: {} held, {} went beyond what is promised, {} violated",
+            found.runs,
+            found.virtual_ms as f64 / 1e3,
+            found.held,
+            found.beyond,
+            found.violated.len()
+        );
+        for seed in &found.violated {
+            println!("  seed {seed}: {}", campaign.out.join(format!("failure-{seed}.toml")).display());
+        }
+    }
+    Ok(found.violated.is_empty())
+}
+
+/// Shrinks a failing scenario. Whether it fails.
+pub(super) fn shrink(path: &Path) -> anyhow::Result<bool> {
+    let scenario = read(path)?;
+    std::panic::set_hook(Box::new(|_| {}));
+    let smaller = crate::shrink::shrink(&scenario, &mut |scenario, runs| {
+        eprintln!(
+            "{runs} runs: {} ms, {} faults, {} misbehave, {} loads",
+            scenario.duration_ms,
+            scenario.fault.len(),
+            scenario.byzantine.len(),
+            scenario.load.len()
+        );
+    });
+    drop(std::panic::take_hook());
+    let Some((scenario, outcome, runs)) = smaller? else {
+        println!("{} does not fail", path.display());
+        return Ok(false);
+    };
+    let Verdict::Violated(failure) = &outcome.verdict else { return Ok(false) };
+    let out = path.with_extension("small.toml");
+    std::fs::write(&out, failure_file(&scenario, &outcome, &failure.violation.to_string()))
+        .with_context(|| format!("cannot write {}", out.display()))?;
+    println!("{} after {runs} runs: {}", out.display(), failure.violation);
+    Ok(true)
+}
+
+/// Runs a sweep. Whether everything held.
+pub(super) fn sweep(
+    path: &Path,
+    set: &[String],
+    seeds: (u64, u64),
+    shard: (u64, u64),
+    jobs: usize,
+    out: &Path,
+) -> anyhow::Result<bool> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let sweep = Sweep::new(&text, set, seeds.0..seeds.1 + 1, shard)?;
+    let total = sweep.points.len();
+    let held = sweep.run(jobs, out, &|done, line| eprintln!("[{done}/{total}] {line}"))?;
+    println!("{total} points in {}", out.join("sweep.csv").display());
+    Ok(held)
+}

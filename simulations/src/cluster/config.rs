@@ -1,0 +1,133 @@
+//! What a cluster is made of.
+
+use crate::cpu::CostTable;
+use crate::network::places::Places;
+use crate::network::{Links, NodeIndex};
+use squad_sequencer::Config;
+use squad_types::limits::MAX_TRANSACTION_BYTES;
+use squad_types::{
+    Address, Genesis, Member, NamespaceId, NamespaceKind, NamespaceSpec, OrderingPolicy, Params, Stake, Timestamp,
+    WriteAccess,
+};
+
+/// What a cluster is made of.
+#[derive(Clone)]
+pub struct ClusterConfig {
+    /// The seed of everything random.
+    pub seed: u64,
+    /// The first committee's stakes, one a member.
+    pub stakes: Vec<u64>,
+    /// Operators beyond the committee: they run and follow, and join if the stake table lets them.
+    pub newcomers: usize,
+    /// Operators that run a second node with the same key and a disk of its own. These nodes come after the newcomers.
+    pub twins: Vec<NodeIndex>,
+    /// Nodes without a key. They come last, and each is connected to [`FOLLOWER_PEERS`] operators.
+    pub followers: usize,
+    /// Parameters.
+    pub params: Params,
+    /// How links behave.
+    pub links: Links,
+    /// Where the nodes are; without it, all links are alike.
+    pub places: Option<Places>,
+    /// The width of each node's connection, up and down, in bytes a second; without it, no message waits for another.
+    pub bandwidth: Option<(u64, u64)>,
+    /// What work costs, and on how many cores; without it, work takes no time.
+    pub cpu: Option<(CostTable, usize)>,
+    /// How long a sync takes, in microseconds.
+    pub sync_micros: u64,
+    /// And up to this much more.
+    pub sync_jitter_micros: u64,
+    /// Changes of stake by epoch: the whole table from then on, by node.
+    pub stake_changes: Vec<(u64, Vec<(NodeIndex, u64)>)>,
+    /// A node this many heights behind starts from a snapshot.
+    pub snapshot_gap: u64,
+    /// Heights between two checkpoints.
+    pub checkpoint_interval: u64,
+}
+
+/// Operators that a follower is connected to.
+pub const FOLLOWER_PEERS: usize = 3;
+
+impl ClusterConfig {
+    /// `members` of equal stake on a quick network.
+    pub fn equal(seed: u64, members: usize) -> Self {
+        let params = Params {
+            idle_interval_ms: 200,
+            propose_timeout_ms: 200,
+            vote_timeout_ms: 100,
+            timeout_step_ms: 100,
+            ..Params::default()
+        };
+        Self {
+            seed,
+            stakes: vec![1; members],
+            newcomers: 0,
+            twins: Vec::new(),
+            followers: 0,
+            params,
+            links: Links::default(),
+            places: None,
+            bandwidth: None,
+            cpu: None,
+            sync_micros: 500,
+            sync_jitter_micros: 0,
+            stake_changes: Vec::new(),
+            snapshot_gap: 10_000,
+            checkpoint_interval: 16,
+        }
+    }
+
+    /// Operators' nodes, without twins.
+    pub fn operators(&self) -> usize {
+        self.stakes.len() + self.newcomers
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> usize {
+        self.operators() + self.twins.len() + self.followers
+    }
+
+    /// The network's genesis.
+    pub fn genesis(&self) -> Genesis {
+        let member = |(node, stake): (usize, &u64)| Member { address: address(node), stake: Stake(*stake) };
+        Genesis {
+            name: "simulated".to_owned(),
+            time: Timestamp(super::START.0 / 1_000),
+            params: self.params.clone(),
+            namespaces: namespaces(max_transaction_bytes(&self.params, self.stakes.len())),
+            validators: self.stakes.iter().enumerate().map(member).collect(),
+        }
+    }
+
+    pub(super) fn adjust(&self, config: &mut Config) {
+        config.snapshot_gap = self.snapshot_gap;
+        config.checkpoint_interval = self.checkpoint_interval;
+    }
+}
+
+/// The operator that a node of its own number runs for.
+pub(super) fn address(node: NodeIndex) -> Address {
+    let mut bytes = [0; 20];
+    bytes[0] = 0xa0;
+    bytes[12..].copy_from_slice(&(node as u64).to_be_bytes());
+    Address(bytes)
+}
+
+/// The largest transaction that simulated networks take: as large as the protocol allows, if it fits a batch.
+pub fn max_transaction_bytes(params: &Params, members: usize) -> usize {
+    MAX_TRANSACTION_BYTES.min(params.max_batch_bytes(members).saturating_sub(64))
+}
+
+/// The namespaces of a simulated network: plain bytes in order, and plain bytes shuffled.
+pub fn namespaces(max_transaction_bytes: usize) -> Vec<NamespaceSpec> {
+    let spec = |id: u32, name: &str, policy: OrderingPolicy| NamespaceSpec {
+        id: NamespaceId(id),
+        name: name.to_owned(),
+        kind: NamespaceKind::Opaque,
+        policy,
+        access: WriteAccess::Everybody,
+        max_transaction_bytes: max_transaction_bytes as u32,
+        quota_bytes_per_second: 1 << 30,
+    };
+    vec![spec(1, "bytes", OrderingPolicy::Fifo), spec(2, "lottery", OrderingPolicy::Shuffled)]
+}

@@ -1,0 +1,137 @@
+//! Who gets a message, and what a misbehaving sender makes of it.
+
+use super::{Cluster, Event, MISCHIEF_MS};
+use crate::byzantine::{Sent, Tools};
+use crate::network::NodeIndex;
+use crate::packet::{Body, Packet, Parcel};
+use crate::queue::Instant;
+use squad_sequencer::{Peer, Recipients, VerifiedResponse};
+use squad_types::{KeyedHashSigner, Message, Response, VerifiedMessage};
+use std::sync::Arc;
+
+impl Cluster {
+    /// How others know a node.
+    pub(super) fn peer_of(&self, node: NodeIndex) -> Peer {
+        self.addresses.get(node).map_or(Peer::Follower(node as u64), |address| Peer::Operator(*address))
+    }
+
+    /// The nodes that a peer is; of twins, the one that this node's questions go to.
+    pub(super) fn nodes_of(&self, node: NodeIndex, peer: Peer) -> Option<NodeIndex> {
+        match peer {
+            Peer::Follower(follower) => Some(follower as NodeIndex),
+            Peer::Operator(operator) => {
+                let nodes = self.operators.get(&operator)?;
+                nodes.get(node % nodes.len()).copied()
+            }
+        }
+    }
+
+    fn recipients(&self, node: NodeIndex, to: Recipients) -> Vec<NodeIndex> {
+        let others = (0..self.nodes.len()).filter(|peer| *peer != node);
+        match to {
+            Recipients::One(Peer::Operator(operator)) => self.operators.get(&operator).cloned().unwrap_or_default(),
+            Recipients::One(peer) => self.nodes_of(node, peer).into_iter().collect(),
+            Recipients::Everyone => others.filter(|peer| self.are_linked(node, *peer)).collect(),
+            Recipients::Committee => {
+                let committees = self.nodes[node].committees.iter().rev().take(3);
+                let committees: Vec<_> = committees.collect();
+                let operators = (0..self.first_follower).filter(|peer| *peer != node);
+                let member = |peer: &NodeIndex| committees.iter().any(|c| c.contains(&self.addresses[*peer]));
+                operators.filter(member).collect()
+            }
+        }
+    }
+
+    pub(super) fn publish(&mut self, node: NodeIndex, to: Recipients, message: &Arc<Message>, at: Instant) {
+        let packet = Arc::new(Packet::new(message, &self.domain, &mut self.scratch));
+        let recipients = self.recipients(node, to);
+        if !self.behaviours.contains_key(&node) {
+            for peer in recipients {
+                self.deliver(node, peer, Arc::clone(&packet), at);
+            }
+            return;
+        }
+        for peer in recipients {
+            for sent in self.with_behaviour(node, |behaviour, tools| behaviour.rewrite(peer, message, tools)) {
+                if sent.later_ms > 0 {
+                    let event = Event::Late { node, to: peer, message: sent.message };
+                    self.queue.push(at.plus_ms(sent.later_ms), event);
+                } else if Arc::ptr_eq(&sent.message, message) {
+                    self.deliver(node, peer, Arc::clone(&packet), at);
+                } else {
+                    self.post(node, peer, &sent.message, at);
+                }
+            }
+        }
+    }
+
+    /// Sends a message to one node as it is.
+    pub(super) fn post(&mut self, node: NodeIndex, to: NodeIndex, message: &Message, at: Instant) {
+        let packet = Arc::new(Packet::new(message, &self.domain, &mut self.scratch));
+        self.deliver(node, to, packet, at);
+    }
+
+    fn deliver(&mut self, node: NodeIndex, to: NodeIndex, packet: Arc<Packet>, at: Instant) {
+        let bytes = packet.bytes;
+        self.ship(Parcel { from: node as u32, to: to as u32, bytes, life: 0, body: Body::Message(packet) }, at);
+    }
+
+    fn with_behaviour<T: Default>(
+        &mut self,
+        node: NodeIndex,
+        run: impl FnOnce(&mut dyn crate::byzantine::Behaviour, &mut Tools<'_>) -> T,
+    ) -> T {
+        let Some(mut behaviour) = self.behaviours.remove(&node) else { return T::default() };
+        let signer = KeyedHashSigner(self.address(node));
+        let mut tools = Tools {
+            signer: &signer,
+            domain: &self.domain,
+            now: self.now,
+            rng: &mut self.rng,
+            peers: self.first_follower,
+            sequencer: self.nodes[node].sequencer.as_ref(),
+        };
+        let result = run(behaviour.as_mut(), &mut tools);
+        self.behaviours.insert(node, behaviour);
+        result
+    }
+
+    /// Whether a node's own code gets to see a message.
+    pub(super) fn hears(&mut self, node: NodeIndex, from: NodeIndex, message: &VerifiedMessage) -> bool {
+        if !self.behaviours.contains_key(&node) {
+            return true;
+        }
+        !self.with_behaviour(node, |behaviour, tools| !behaviour.hears(from, message, tools))
+    }
+
+    /// Whether a node's own code gets to see an answer.
+    pub(super) fn hears_answer(&mut self, node: NodeIndex, answer: &VerifiedResponse) -> bool {
+        if !self.behaviours.contains_key(&node) {
+            return true;
+        }
+        !self.with_behaviour(node, |behaviour, tools| !behaviour.hears_answer(answer, tools))
+    }
+
+    /// What a misbehaving node answers; none if it does not.
+    pub(super) fn misanswer(&mut self, node: NodeIndex, to: NodeIndex, response: Response) -> Option<Response> {
+        if !self.behaviours.contains_key(&node) {
+            return Some(response);
+        }
+        self.with_behaviour(node, |behaviour, tools| behaviour.answers(to, response, tools))
+    }
+
+    pub(super) fn mischief(&mut self, node: NodeIndex) {
+        if !self.behaviours.contains_key(&node) {
+            self.mischief.remove(&node);
+            return;
+        }
+        if self.nodes[node].is_up() {
+            let said: Vec<(NodeIndex, Sent)> =
+                self.with_behaviour(node, |behaviour, tools| behaviour.volunteers(tools));
+            for (to, sent) in said.into_iter().filter(|(to, _)| *to != node) {
+                self.queue.push(self.now.plus_ms(sent.later_ms), Event::Late { node, to, message: sent.message });
+            }
+        }
+        self.queue.push(self.now.plus_ms(MISCHIEF_MS), Event::Mischief { node });
+    }
+}

@@ -1,0 +1,220 @@
+//! What a run leaves behind: a summary, and tables as CSV.
+
+use crate::packet::Kind;
+use crate::simulation::{Outcome, Simulation, Verdict};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+
+/// A distribution of times, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Times {
+    /// How many.
+    pub count: usize,
+    /// The median.
+    pub p50_ms: f64,
+    /// The 90th percentile.
+    pub p90_ms: f64,
+    /// The 99th percentile.
+    pub p99_ms: f64,
+    /// The longest.
+    pub max_ms: f64,
+}
+
+impl Times {
+    /// Of times in microseconds.
+    pub fn of(mut micros: Vec<u64>) -> Self {
+        micros.sort_unstable();
+        let at = |per_mille: usize| {
+            let place = (micros.len() * per_mille / 1_000).min(micros.len().saturating_sub(1));
+            micros.get(place).map_or(0.0, |micros| *micros as f64 / 1_000.0)
+        };
+        Self { count: micros.len(), p50_ms: at(500), p90_ms: at(900), p99_ms: at(990), max_ms: at(1_000) }
+    }
+}
+
+/// A run in a few figures.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// The scenario's name.
+    pub name: String,
+    /// The seed.
+    pub seed: u64,
+    /// `held`, `beyond` or `violated`.
+    pub verdict: &'static str,
+    /// What did not hold.
+    pub what: String,
+    /// A hash over everything that happened.
+    pub trace: String,
+    /// Virtual seconds.
+    pub virtual_seconds: f64,
+    /// Seconds that the run took.
+    pub wall_seconds: f64,
+    /// Events.
+    pub events: u64,
+    /// Messages that nodes handled.
+    pub deliveries: u64,
+    /// Decided heights.
+    pub height: u64,
+    /// Heights that took more than one round.
+    pub later_rounds: usize,
+    /// Transactions sent.
+    pub sent: usize,
+    /// Transactions refused when they were sent.
+    pub refused: usize,
+    /// Transactions ordered.
+    pub ordered: usize,
+    /// From sent to batched at an operator.
+    pub batched: Times,
+    /// From sent to secured by a quorum.
+    pub secured: Times,
+    /// From sent to ordered.
+    pub ordering: Times,
+    /// Bytes that all nodes sent.
+    pub bytes: u64,
+}
+
+impl Summary {
+    /// Of a run that is over.
+    pub fn new(simulation: &Simulation, outcome: &Outcome, wall_seconds: f64) -> Self {
+        let invariants = &simulation.cluster.invariants;
+        let (mut batched, mut secured, mut ordered) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, sent) in &simulation.sent {
+            let since = |at: Option<crate::queue::Instant>| at.map(|at| at.0.saturating_sub(sent.at.0));
+            batched.extend(since(invariants.batched_at(id)));
+            secured.extend(since(invariants.secured_at(id)));
+            ordered.extend(since(invariants.ordered_at(id)));
+        }
+        let (verdict, what) = match &outcome.verdict {
+            Verdict::Held => ("held", String::new()),
+            Verdict::Beyond(why) => ("beyond", why.clone()),
+            Verdict::Violated(failure) => ("violated", failure.violation.to_string()),
+        };
+        Self {
+            name: simulation.scenario.name.clone(),
+            seed: simulation.scenario.seed,
+            verdict,
+            what,
+            trace: format!("{:016x}", outcome.trace),
+            virtual_seconds: outcome.virtual_us as f64 / 1e6,
+            wall_seconds,
+            events: outcome.events,
+            deliveries: outcome.deliveries,
+            height: outcome.height,
+            later_rounds: invariants.decided_rounds().filter(|round| round.0 > 0).count(),
+            sent: simulation.sent.len(),
+            refused: invariants.refused_in_all(),
+            ordered: invariants.ordered_count(),
+            batched: Times::of(batched),
+            secured: Times::of(secured),
+            ordering: Times::of(ordered),
+            bytes: simulation.cluster.traffic.by_kind.iter().map(|amount| amount.bytes).sum(),
+        }
+    }
+
+    /// For a terminal.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        let times = |times: &Times| {
+            format!(
+                "p50 {:>8.1} ms   p90 {:>8.1} ms   p99 {:>8.1} ms   max {:>8.1} ms   ({})",
+                times.p50_ms, times.p90_ms, times.p99_ms, times.max_ms, times.count
+            )
+        };
+        let per_second = self.deliveries as f64 / self.wall_seconds.max(1e-9);
+        let _ = writeln!(out, "{} (seed {}): {}", self.name, self.seed, self.verdict);
+        if !self.what.is_empty() {
+            let _ = writeln!(out, "  {}", self.what);
+        }
+        let _ = writeln!(out, "  heights   {} ({} took more than one round)", self.height, self.later_rounds);
+        let _ =
+            writeln!(out, "  sent      {} transactions, {} ordered, {} refused", self.sent, self.ordered, self.refused);
+        let _ = writeln!(out, "  batched   {}", times(&self.batched));
+        let _ = writeln!(out, "  secured   {}", times(&self.secured));
+        let _ = writeln!(out, "  ordered   {}", times(&self.ordering));
+        let _ = writeln!(out, "  network   {} messages handled, {} bytes sent", self.deliveries, self.bytes);
+        let _ = writeln!(
+            out,
+            "  run       {:.3} virtual s in {:.3} s, {} events, {:.0} deliveries/s, trace {}",
+            self.virtual_seconds, self.wall_seconds, self.events, per_second, self.trace
+        );
+        out
+    }
+}
+
+/// Writes a run's tables into a directory.
+pub fn write_tables(simulation: &Simulation, out: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(out)?;
+    std::fs::write(out.join("transactions.csv"), transactions(simulation))?;
+    std::fs::write(out.join("blocks.csv"), blocks(simulation))?;
+    std::fs::write(out.join("messages.csv"), messages(simulation))?;
+    std::fs::write(out.join("nodes.csv"), nodes(simulation))?;
+    std::fs::write(out.join("scenario.toml"), simulation.scenario.to_toml())
+}
+
+fn since_start(at: crate::queue::Instant) -> u64 {
+    at.0.saturating_sub(crate::cluster::START.0)
+}
+
+fn transactions(simulation: &Simulation) -> String {
+    let invariants = &simulation.cluster.invariants;
+    let mut out = String::from("sent_us,node,bytes,batched_us,secured_us,ordered_us\n");
+    let mut sent: Vec<_> = simulation.sent.iter().collect();
+    sent.sort_by_key(|(id, sent)| (sent.at, **id));
+    for (id, sent) in sent {
+        let time = |at: Option<crate::queue::Instant>| at.map(|at| since_start(at).to_string()).unwrap_or_default();
+        let (batched, secured) = (time(invariants.batched_at(id)), time(invariants.secured_at(id)));
+        let (at, ordered) = (since_start(sent.at), time(invariants.ordered_at(id)));
+        let _ = writeln!(out, "{at},{},{},{batched},{secured},{ordered}", sent.node, sent.bytes);
+    }
+    out
+}
+
+fn blocks(simulation: &Simulation) -> String {
+    let mut out = String::from("height,round,proposer,decided_us,transactions,bytes\n");
+    for block in simulation.cluster.invariants.blocks() {
+        let at = since_start(block.at);
+        let proposer = simulation.cluster.node_of(&block.proposer).map(|node| node.to_string()).unwrap_or_default();
+        let _ =
+            writeln!(out, "{},{},{proposer},{at},{},{}", block.height, block.round, block.transactions, block.bytes);
+    }
+    out
+}
+
+fn messages(simulation: &Simulation) -> String {
+    let traffic = &simulation.cluster.traffic;
+    let mut out = String::from("kind,sent,bytes,handled\n");
+    for kind in Kind::ALL {
+        let amount = traffic.by_kind[kind.index()];
+        let handled = traffic.deliveries[kind.index()];
+        let _ = writeln!(out, "{},{},{},{handled}", kind.name(), amount.messages, amount.bytes);
+    }
+    out
+}
+
+fn nodes(simulation: &Simulation) -> String {
+    let cluster = &simulation.cluster;
+    let mut out = String::from(
+        "node,height,up_messages,up_bytes,down_messages,down_bytes,syncs,cpu_us,most_inputs_waiting,most_up_backlog,\
+         most_down_backlog\n",
+    );
+    for (node, state) in cluster.nodes.iter().enumerate() {
+        let (up, down) = (cluster.traffic.up[node], cluster.traffic.down[node]);
+        let cpu = cluster.cpu_micros(node).map(|micros| micros.to_string()).unwrap_or_default();
+        let (waiting, backlog) = (cluster.most_waiting(node), cluster.most_backlog(node));
+        let _ = writeln!(
+            out,
+            "{node},{},{},{},{},{},{},{cpu},{waiting},{},{}",
+            cluster.height(node),
+            up.messages,
+            up.bytes,
+            down.messages,
+            down.bytes,
+            state.disk.syncs,
+            backlog.0,
+            backlog.1
+        );
+    }
+    out
+}
