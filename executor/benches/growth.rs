@@ -1,13 +1,14 @@
 //! A state that grows: transfers to accounts that were never seen before, thousands a block, with the rate and the
 //! memory of the process on the way.
 //!
-//! `cargo bench -p squad-executor --bench growth -- ACCOUNTS`; 200,000 accounts if none is named.
+//! `cargo bench -p squad-executor --bench growth -- ACCOUNTS CACHE_MIB`; 200,000 accounts and the default cache if none
+//! is named.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod workload;
 
 use alloy_primitives::B256;
-use squad_executor::Chain;
+use squad_executor::{Chain, DEFAULT_CACHE_BYTES, StateConfig};
 use std::time::{Duration, Instant};
 use workload::{Kind, Workload};
 
@@ -24,11 +25,14 @@ fn resident() -> u64 {
 }
 
 fn main() {
-    let accounts: u64 = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(200_000);
+    let mut numbers = std::env::args().filter_map(|arg| arg.parse::<u64>().ok());
+    let accounts = numbers.next().unwrap_or(200_000);
+    let cache_bytes = numbers.next().map_or(DEFAULT_CACHE_BYTES, |mib| (mib as usize) << 20);
+    let state = StateConfig { cache_bytes, ..StateConfig::default() };
     let blocks = accounts.div_ceil(TRANSFERS as u64);
     let dir = tempfile::tempdir().unwrap();
     let mut workload = Workload::new(Kind::FreshTransfers, TRANSFERS);
-    let mut chain = Chain::open(dir.path(), workload.genesis(), b"").unwrap();
+    let mut chain = Chain::open_with(dir.path(), workload.genesis(), b"", state).unwrap();
     let (mut spent, mut since) = (Duration::ZERO, 0u64);
     for height in 1..=blocks {
         let block = workload.block(height, chain.head().ordered.hash);
@@ -48,7 +52,7 @@ fn main() {
     let root = chain.head().header.state_root;
     drop(chain);
     let start = Instant::now();
-    let chain = Chain::open(dir.path(), workload.genesis(), b"").unwrap();
+    let chain = Chain::open_with(dir.path(), workload.genesis(), b"", state).unwrap();
     assert_eq!(chain.head().header.state_root, root);
     assert_ne!(root, B256::ZERO);
     println!("opened again in {:.3} s, {} MiB resident", start.elapsed().as_secs_f64(), resident());

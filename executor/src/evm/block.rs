@@ -69,7 +69,7 @@ pub(crate) fn execute(
         let piece = execution.blocks.len() as u32;
         let mut header = next_header(genesis, (&parent.0, parent.1), ordered, piece);
         let built = Piece::new(genesis, &*state, &header).run(ordered, &mut queue, &mut execution.skipped)?;
-        let Some((mut body, delta, requests_hash)) = built else {
+        let Some(Built { mut body, delta, requests_hash }) = built else {
             continue; // all skipped: the queue is empty now
         };
         (body.ordered_height, body.ordered_hash, body.piece) = (ordered.height, ordered.hash, piece);
@@ -124,7 +124,8 @@ pub(crate) fn next_base_fee(genesis: &Genesis, parent: &Header) -> u64 {
     )
 }
 
-fn fill_roots(header: &mut Header, body: &StoredBody) {
+/// Fills in what follows from the transactions and receipts.
+pub(super) fn fill_roots(header: &mut Header, body: &StoredBody) {
     let receipts: Vec<_> = body.receipts.iter().map(StoredReceipt::envelope).collect();
     let raw: Vec<_> = body.transactions.iter().map(|tx| &tx.raw).collect();
     header.transactions_root = proofs::ordered_trie_root_encoded(&raw);
@@ -134,6 +135,13 @@ fn fill_roots(header: &mut Header, body: &StoredBody) {
         bloom
     });
     header.gas_used = body.receipts.last().map_or(0, |receipt| receipt.cumulative_gas_used);
+}
+
+/// What an EVM block is made of, before its header.
+pub(super) struct Built {
+    pub(super) body: StoredBody,
+    pub(super) delta: Delta,
+    pub(super) requests_hash: Option<B256>,
 }
 
 /// One EVM block under construction.
@@ -169,12 +177,23 @@ impl<'a, B: StateRead> Piece<'a, B> {
         ordered: &OrderedBlock,
         queue: &mut Queue,
         skipped: &mut Vec<Skipped>,
-    ) -> Result<Option<(StoredBody, Delta, Option<B256>)>> {
-        let height = ordered.height;
-        self.system_call(height, eip4788::BEACON_ROOTS_ADDRESS, ordered.hash)?;
+    ) -> Result<Option<Built>> {
+        self.begin(ordered)?;
+        self.take(ordered, queue, skipped)?;
+        if self.body.transactions.is_empty() { Ok(None) } else { self.end(ordered.height).map(Some) }
+    }
+
+    /// The calls before the first transaction.
+    pub(super) fn begin(&mut self, ordered: &OrderedBlock) -> Result<()> {
+        self.system_call(ordered.height, eip4788::BEACON_ROOTS_ADDRESS, ordered.hash)?;
         if self.genesis.hardfork.has_requests() {
-            self.system_call(height, eip2935::HISTORY_STORAGE_ADDRESS, self.parent_hash)?;
+            self.system_call(ordered.height, eip2935::HISTORY_STORAGE_ADDRESS, self.parent_hash)?;
         }
+        Ok(())
+    }
+
+    pub(super) fn take(&mut self, ordered: &OrderedBlock, queue: &mut Queue, skipped: &mut Vec<Skipped>) -> Result<()> {
+        let height = ordered.height;
         while let Some((position, decoded)) = queue.peek() {
             let position = *position;
             if let Ok(tx) = decoded
@@ -192,13 +211,15 @@ impl<'a, B: StateRead> Piece<'a, B> {
                 skipped.push(Skipped { position: position as u32, hash: raw_hash(&raw), reason });
             }
         }
-        if self.body.transactions.is_empty() {
-            return Ok(None);
-        }
-        let requests = self.requests(height)?;
+        Ok(())
+    }
+
+    /// The calls after the last transaction, and the fee vault.
+    pub(super) fn end(mut self, height: u64) -> Result<Built> {
+        let requests_hash = self.requests(height)?;
         let mut overlay = self.evm.ctx.journaled_state.database;
         credit_vault(self.genesis, &mut overlay, self.base_fee, self.gas_used).map_err(|error| fatal(height, error))?;
-        Ok(Some((self.body, overlay.into_delta(), requests)))
+        Ok(Built { body: self.body, delta: overlay.into_delta(), requests_hash })
     }
 
     /// Whether `tx` belongs into the next block: it does not fit into the gas or the bytes left

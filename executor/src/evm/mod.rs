@@ -41,7 +41,7 @@ pub(crate) fn block_env(genesis: &Genesis, header: &Header) -> BlockEnv {
     } else {
         eip4844::BLOB_BASE_FEE_UPDATE_FRACTION_CANCUN
     };
-    env.set_blob_excess_gas_and_price(0, fraction);
+    env.set_blob_excess_gas_and_price(header.excess_blob_gas.unwrap_or_default(), fraction);
     env
 }
 
@@ -50,3 +50,6 @@ pub(crate) fn evm<B: StateRead>(genesis: &Genesis, block: BlockEnv, base: B) -> 
     let cfg = CfgEnv::new_with_spec(genesis.hardfork.spec()).with_chain_id(genesis.chain_id);
     Context::mainnet().with_db(Overlay::new(base)).with_cfg(cfg).with_block(block).build_mainnet()
 }
+
+#[cfg(test)]
+mod official;

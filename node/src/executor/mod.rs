@@ -57,3 +57,23 @@ pub async fn run(args: ExecutorArgs) -> anyhow::Result<()> {
     });
     squad_executor::run(config, None, stopped).await.context("the executor stopped")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_genesis_file_takes_the_place_of_the_development_genesis() {
+        assert_eq!(rollup_genesis(None, 7).unwrap(), Genesis::devnet_for(7));
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("genesis.json");
+        let error = format!("{:#}", rollup_genesis(Some(&file), 7).unwrap_err());
+        assert!(error.contains("cannot read") && error.contains("genesis.json"), "{error}");
+        let text = r#"{"config": {"chainId": 9, "cancunTime": 0}, "gasLimit": "0x1c9c380", "alloc": {}}"#;
+        std::fs::write(&file, text).unwrap();
+        assert_eq!(rollup_genesis(Some(&file), 7).unwrap().chain_id, 9);
+        std::fs::write(&file, text.replace("0x1c9c380", "0x1")).unwrap();
+        let error = format!("{:#}", rollup_genesis(Some(&file), 7).unwrap_err());
+        assert!(error.contains("gasLimit is 1"), "{error}");
+    }
+}
