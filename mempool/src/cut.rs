@@ -66,7 +66,9 @@ impl Mempool {
     ///
     /// A soft rule: what is due is this node's own knowledge. Returns a lane that breaks it.
     pub fn check_due(&self, state: &ChainState, cut: &[CutEntry]) -> Result<(), LaneId> {
-        let due: Vec<(LaneId, Tip)> = self.due.due(self.config.params.inclusion_heights).collect();
+        let due = self.due.due(self.config.params.inclusion_heights);
+        // What nobody could be shown is not asked of anybody.
+        let due: Vec<(LaneId, Tip)> = due.filter(|(lane, tip)| self.knows_certificate(*lane, *tip)).collect();
         if due.is_empty() {
             return Ok(());
         }

@@ -51,6 +51,8 @@ pub(crate) struct Lane {
     history: BTreeMap<Sequence, Signed<BatchHeader>>,
     /// Batches whose chain reaches down to the ordered tip.
     held: BTreeMap<Sequence, Vec<Held>>,
+    /// Two batches were held at one place since the lane began.
+    branched: bool,
     bytes: u64,
     orphans: BTreeMap<(Sequence, BatchId), VerifiedBatch>,
     orphan_bytes: usize,
@@ -80,6 +82,7 @@ impl Lane {
             ordered_total: 0,
             history: BTreeMap::new(),
             held: BTreeMap::new(),
+            branched: false,
             bytes: 0,
             orphans: BTreeMap::new(),
             orphan_bytes: 0,
@@ -158,7 +161,9 @@ impl Lane {
     fn hold(&mut self, batch: VerifiedBatch, below: u64) {
         let bytes = size(&batch) as u64;
         self.bytes += bytes;
-        self.held.entry(batch.header().sequence).or_default().push(Held { batch, total: below + bytes });
+        let slot = self.held.entry(batch.header().sequence).or_default();
+        slot.push(Held { batch, total: below + bytes });
+        self.branched |= slot.len() > 1;
     }
 
     /// Those that waited come in ascending order, so that each finds the one before it.
@@ -349,15 +354,27 @@ impl Lane {
         self.held.get(&sequence).into_iter().flatten().map(|held| &held.batch)
     }
 
-    /// Notes what a validator acknowledges here. Only what is held counts, and only what is higher replaces.
+    /// Notes what a validator acknowledges here. Only what is held counts, and only what is higher on the same chain replaces:
+    /// whoever acknowledges another branch later takes nothing back, and no certificate is lost by it.
     pub(crate) fn note(&mut self, validator: usize, tip: Tip, vector: &Arc<Vector>) {
         if self.find(tip).is_none() {
             return;
         }
-        let Some(slot) = self.reached.get_mut(validator) else { return };
-        if slot.as_ref().is_none_or(|known| known.tip.sequence <= tip.sequence) {
-            *slot = Some(Reached { tip, vector: Arc::clone(vector) });
+        let replaces =
+            |known: &Reached| known.tip.sequence <= tip.sequence && (!self.branched || self.descends(tip, known.tip));
+        if self.reached.get(validator).is_some_and(|slot| slot.as_ref().is_none_or(replaces)) {
+            self.reached[validator] = Some(Reached { tip, vector: Arc::clone(vector) });
         }
+    }
+
+    /// Whether the held chain that ends in `upper` goes through `lower`.
+    fn descends(&self, upper: Tip, lower: Tip) -> bool {
+        let mut at = upper;
+        while at.sequence > lower.sequence {
+            let Some(before) = self.find(at).and_then(|batch| parent(batch.header())) else { return false };
+            at = before;
+        }
+        at == lower
     }
 
     /// Moves the ordered tip; what lies at or below it, or on another branch, goes.

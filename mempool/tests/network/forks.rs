@@ -235,3 +235,36 @@ fn an_ack_that_goes_back_takes_nothing_away() {
     assert_eq!(node.certified(lane(3)), Some(second.tip()));
     assert!(node.certificate(lane(3), first.tip()).is_some());
 }
+
+#[test]
+fn an_author_that_acknowledges_its_other_branch_takes_no_certificate_back() {
+    let (one, other) = (batch(3, 0, None, 1, 100), batch(3, 0, None, 2, 100));
+    let acked = |me: usize, batches: &[&VerifiedBatch], times: u64| {
+        let mut node = Mempool::new(config(me), committee(0, 4));
+        batches.iter().for_each(|batch| drop(node.on_batch((*batch).clone())));
+        let made = (0..times).filter_map(|at| node.make_ack(Timestamp(at), Epoch(0), &signer(me))).last();
+        let message = made.unwrap();
+        (message.ack.verify(&domain(), &KeyedHashVerifier).unwrap(), node.full_ack(Epoch(0)).unwrap().entries)
+    };
+    let [mine, theirs, authors] = [acked(0, &[&one], 1), acked(1, &[&one], 1), acked(3, &[&one], 1)];
+    let turned = acked(3, &[&other], 2);
+    // The second branch comes before or after the ack that names it.
+    for late in [false, true] {
+        let mut node = Mempool::new(config(2), committee(0, 4));
+        node.on_batch(one.clone());
+        for (ack, entries) in [&mine, &theirs, &authors] {
+            node.on_ack(ack.clone(), entries.clone());
+        }
+        assert_eq!(node.certified(lane(3)), Some(one.tip()));
+        if late {
+            node.on_ack(turned.0.clone(), turned.1.clone());
+        }
+        let BatchOutcome::Fork { pair, .. } = node.on_batch(other.clone()) else { panic!("two batches at one place") };
+        node.on_fork(&pair);
+        node.on_ack(turned.0.clone(), turned.1.clone());
+        assert_eq!(node.certified(lane(3)), Some(one.tip()), "a certificate is lost ({late})");
+        assert!(node.certificate(lane(3), one.tip()).is_some());
+        let cut = node.propose_cut(&Network::new(4, 1).states[0]);
+        assert_eq!(cut, [CutEntry { lane: lane(3), tip: one.tip() }]);
+    }
+}
