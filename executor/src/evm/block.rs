@@ -69,11 +69,12 @@ pub(crate) fn execute(
         let piece = execution.blocks.len() as u32;
         let mut header = next_header(genesis, (&parent.0, parent.1), ordered, piece);
         let built = Piece::new(genesis, &*state, &header).run(ordered, &mut queue, &mut execution.skipped)?;
-        let Some((mut body, delta, requests_hash)) = built else {
+        let Some((mut body, delta)) = built else {
             continue; // all skipped: the queue is empty now
         };
         (body.ordered_height, body.ordered_hash, body.piece) = (ordered.height, ordered.hash, piece);
-        header.requests_hash = requests_hash;
+        let requests = body.requests.iter().map(|requests| Requests::from_requests(requests.iter().cloned()));
+        header.requests_hash = requests.map(|requests| requests.requests_hash()).next();
         fill_roots(&mut header, &body);
         header.state_root = state.apply(header.number, &delta)?;
         let hash = header.hash_slow();
@@ -169,7 +170,7 @@ impl<'a, B: StateRead> Piece<'a, B> {
         ordered: &OrderedBlock,
         queue: &mut Queue,
         skipped: &mut Vec<Skipped>,
-    ) -> Result<Option<(StoredBody, Delta, Option<B256>)>> {
+    ) -> Result<Option<(StoredBody, Delta)>> {
         let height = ordered.height;
         self.system_call(height, eip4788::BEACON_ROOTS_ADDRESS, ordered.hash)?;
         if self.genesis.hardfork.has_requests() {
@@ -195,10 +196,10 @@ impl<'a, B: StateRead> Piece<'a, B> {
         if self.body.transactions.is_empty() {
             return Ok(None);
         }
-        let requests = self.requests(height)?;
+        self.body.requests = self.requests(height)?;
         let mut overlay = self.evm.ctx.journaled_state.database;
         credit_vault(self.genesis, &mut overlay, self.base_fee, self.gas_used).map_err(|error| fatal(height, error))?;
-        Ok(Some((self.body, overlay.into_delta(), requests)))
+        Ok(Some((self.body, overlay.into_delta())))
     }
 
     /// Whether `tx` belongs into the next block: it does not fit into the gas or the bytes left
@@ -257,7 +258,7 @@ impl<'a, B: StateRead> Piece<'a, B> {
         }
     }
 
-    fn requests(&mut self, height: u64) -> Result<Option<B256>> {
+    fn requests(&mut self, height: u64) -> Result<Option<Vec<Bytes>>> {
         if !self.genesis.hardfork.has_requests() {
             return Ok(None);
         }
@@ -271,7 +272,7 @@ impl<'a, B: StateRead> Piece<'a, B> {
                 requests.push_request_with_type(kind, output);
             }
         }
-        Ok(Some(requests.requests_hash()))
+        Ok(Some(requests.take()))
     }
 }
 
