@@ -22,6 +22,7 @@ async fn main() -> Result<(), Error> {
         rpc: ([127, 0, 0, 1], port).into(),
         limits: RpcLimits::default(),
         state: StateConfig::default(),
+        engine: None,
     };
     let (blocks, source) = ChannelSource::new(4);
     let (transactions, queue) = mpsc::channel(10_000);

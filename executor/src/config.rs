@@ -2,7 +2,8 @@
 
 use crate::{
     Error, Genesis, Result,
-    chain::Chain,
+    chain::{Chain, ChainReader},
+    engine::{EngineConfig, check_followable, drive},
     follow::follow,
     grpc::GrpcOperators,
     operators::OperatorSource,
@@ -14,7 +15,7 @@ use crate::{
 };
 use squad_client::{BlockVerifier, Checkpoint};
 use squad_types::{NamespaceId, NamespaceKind};
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc};
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info};
 
@@ -70,6 +71,8 @@ pub struct RollupConfig {
     pub limits: RpcLimits,
     /// Memory and history of the state.
     pub state: StateConfig,
+    /// An execution client that shall follow too.
+    pub engine: Option<EngineConfig>,
 }
 
 /// An executor of one namespace of a network.
@@ -158,12 +161,16 @@ pub async fn run_with<S: BlockSource, F: Forwarder>(
     listening: Option<oneshot::Sender<SocketAddr>>,
     shutdown: watch::Receiver<bool>,
 ) -> Result<()> {
-    let RollupConfig { dir, genesis, rpc, limits, state } = config;
+    let RollupConfig { dir, genesis, rpc, limits, state, engine } = config;
+    if engine.is_some() {
+        check_followable(&genesis)?;
+    }
     let binding = binding.to_vec();
     let opened = tokio::task::spawn_blocking(move || Chain::open_with(&dir, genesis, &binding, state));
     let chain = opened.await.map_err(|error| Error::Worker(error.to_string()))??;
     let (pending, status) = (Arc::new(Pending::default()), Arc::new(Status::default()));
-    let context = RpcContext::new(chain.reader(), pending.clone(), status.clone(), forwarder);
+    let reader = chain.reader();
+    let context = RpcContext::new(reader.clone(), pending.clone(), status.clone(), forwarder);
     let server = serve(rpc, limits, context).await?;
     let head = chain.head();
     info!(
@@ -186,7 +193,12 @@ pub async fn run_with<S: BlockSource, F: Forwarder>(
         }
     };
     let result = match source {
-        Ok(source) => follow(chain, source, pending, status, shutdown).await,
+        Ok(source) => {
+            let (stop, stopped) = watch::channel(false);
+            let following = follow(chain, source, pending, status.clone(), stopped);
+            // Boxed: the two together are large, and every caller would carry them.
+            Box::pin(together(following, engine.map(|engine| (reader, engine)), &status, stop, shutdown)).await
+        }
         Err(error) => Err(error),
     };
     if let Err(error) = &result {
@@ -194,6 +206,41 @@ pub async fn run_with<S: BlockSource, F: Forwarder>(
     }
     server.stop().await;
     result
+}
+
+/// Follows, and feeds an execution client beside it; whichever ends first stops the other by `stop`, and `shutdown` both.
+async fn together(
+    following: impl Future<Output = Result<()>>,
+    engine: Option<(ChainReader, EngineConfig)>,
+    status: &Status,
+    stop: watch::Sender<bool>,
+    mut shutdown: watch::Receiver<bool>,
+) -> Result<()> {
+    let (fed_until, mut ended) = (stop.subscribe(), stop.subscribe());
+    let feeding = async {
+        let Some((reader, engine)) = engine else { return Ok(()) };
+        let fed = drive(reader, engine, fed_until).await;
+        if let Err(error) = &fed {
+            status.halt(error.to_string());
+            // Whoever runs a second opinion wants to know when there is none, or another one.
+            stop.send_replace(true);
+        }
+        fed.map_err(Error::from)
+    };
+    let followed = async {
+        let followed = following.await;
+        stop.send_replace(true);
+        followed
+    };
+    let asked = async {
+        tokio::select! {
+            _ = stop_asked(&mut shutdown) => {}
+            _ = stop_asked(&mut ended) => {}
+        }
+        stop.send_replace(true);
+    };
+    let (followed, fed, ()) = tokio::join!(followed, feeding, asked);
+    followed.and(fed)
 }
 
 async fn stop_asked(shutdown: &mut watch::Receiver<bool>) {

@@ -1,6 +1,6 @@
 //! Everything that stops the executor or refuses to start it.
 
-use crate::StateError;
+use crate::{EngineError, StateError};
 use alloy_primitives::B256;
 
 /// What can go wrong in the executor. A refused transaction is no error: see
@@ -84,6 +84,9 @@ pub enum Error {
     /// A configuration value is unusable.
     #[error("bad configuration: {0}")]
     Config(String),
+    /// The execution client beside the executor cannot be fed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// A worker thread died.
     #[error("a worker thread stopped unexpectedly: {0}")]
     Worker(String),

@@ -147,6 +147,7 @@ fn config(network: &TestChain, dir: &tempfile::TempDir, operators: Vec<String>) 
         rpc: ([127, 0, 0, 1], 0).into(),
         limits: RpcLimits::default(),
         state: StateConfig::default(),
+        engine: None,
     };
     ExecutorConfig { rollup, network: network.genesis.clone(), namespace: NAMESPACE, operators }
 }

@@ -216,7 +216,9 @@ impl<'a, B: StateRead> Piece<'a, B> {
 
     /// The calls after the last transaction, and the fee vault.
     pub(super) fn end(mut self, height: u64) -> Result<Built> {
-        let requests_hash = self.requests(height)?;
+        self.body.requests = self.requests(height)?;
+        let requests = self.body.requests.as_ref().map(|requests| Requests::from_requests(requests.iter().cloned()));
+        let requests_hash = requests.map(|requests| requests.requests_hash());
         let mut overlay = self.evm.ctx.journaled_state.database;
         credit_vault(self.genesis, &mut overlay, self.base_fee, self.gas_used).map_err(|error| fatal(height, error))?;
         Ok(Built { body: self.body, delta: overlay.into_delta(), requests_hash })
@@ -278,7 +280,7 @@ impl<'a, B: StateRead> Piece<'a, B> {
         }
     }
 
-    fn requests(&mut self, height: u64) -> Result<Option<B256>> {
+    fn requests(&mut self, height: u64) -> Result<Option<Vec<Bytes>>> {
         if !self.genesis.hardfork.has_requests() {
             return Ok(None);
         }
@@ -292,7 +294,7 @@ impl<'a, B: StateRead> Piece<'a, B> {
                 requests.push_request_with_type(kind, output);
             }
         }
-        Ok(Some(requests.requests_hash()))
+        Ok(Some(requests.take()))
     }
 }
 

@@ -46,6 +46,7 @@ impl StoredReceipt {
 
 /// Transactions and receipts of an EVM block, and the ordered block they came from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, RlpEncodable, RlpDecodable)]
+#[rlp(trailing)]
 pub struct StoredBody {
     /// Ordered height.
     pub ordered_height: u64,
@@ -57,6 +58,8 @@ pub struct StoredBody {
     pub transactions: Vec<StoredTransaction>,
     /// Their receipts.
     pub receipts: Vec<StoredReceipt>,
+    /// EIP-7685 requests, each with its type before it; `None` before Prague.
+    pub requests: Option<Vec<Bytes>>,
 }
 
 /// A complete EVM block.

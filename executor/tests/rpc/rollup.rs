@@ -37,6 +37,7 @@ impl Rollup {
             rpc: ([127, 0, 0, 1], 0).into(),
             limits,
             state: StateConfig::default(),
+            engine: None,
         };
         let (blocks, source) = ChannelSource::new(16);
         let (transactions, forwarded) = mpsc::channel(64);

@@ -141,6 +141,13 @@ pub struct ExecutorArgs {
     /// Where wallets connect
     #[arg(long, default_value = "127.0.0.1:8545", value_name = "ADDR:PORT")]
     pub rpc_listen: SocketAddr,
+    /// The Engine API of an execution client that shall follow too (geth, reth, EthereumJS …), such as
+    /// http://127.0.0.1:8551
+    #[arg(long, value_name = "URL", requires = "engine_jwt")]
+    pub engine: Option<String>,
+    /// The file with the JWT secret that the execution client reads too
+    #[arg(long, value_name = "FILE", requires = "engine")]
+    pub engine_jwt: Option<PathBuf>,
     /// A level, or directives such as info,squad_executor=debug
     #[arg(long = "log", default_value = "info", value_name = "FILTER")]
     pub log: String,

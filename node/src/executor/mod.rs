@@ -2,7 +2,7 @@
 
 use crate::cli::ExecutorArgs;
 use anyhow::{Context, bail};
-use squad_executor::{ExecutorConfig, Genesis, RollupConfig, RpcLimits, StateConfig};
+use squad_executor::{EngineConfig, ExecutorConfig, Genesis, JwtSecret, RollupConfig, RpcLimits, StateConfig};
 use squad_types::NamespaceKind;
 use std::path::Path;
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,12 +36,17 @@ pub async fn run(args: ExecutorArgs) -> anyhow::Result<()> {
     let NamespaceKind::Evm { chain_id } = spec.kind else {
         bail!("namespace '{}' is opaque: only an EVM namespace can be executed", args.namespace);
     };
+    let engine = match (args.engine, args.engine_jwt) {
+        (Some(url), Some(file)) => Some(EngineConfig { url, secret: JwtSecret::from_file(&file)? }),
+        _ => None,
+    };
     let rollup = RollupConfig {
         dir: args.data_dir,
         genesis: rollup_genesis(args.genesis_file.as_deref(), chain_id)?,
         rpc: args.rpc_listen,
         limits: RpcLimits::default(),
         state: StateConfig { cache_bytes: (args.cache_mib as usize) << 20, history: args.state_history },
+        engine,
     };
     let config = ExecutorConfig { rollup, namespace: spec.id, operators: args.operators, network };
     let (stop, stopped) = watch::channel(false);
