@@ -7,6 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::key::{IndexKey, Label};
 use crate::record::{u32_at, u64_at};
@@ -120,6 +121,23 @@ fn guard<T>(work: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, Fault> {
     }
 }
 
+/// How long a database that was just closed may hold its file.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Opens a database. sled's own threads let go of the file a moment after the last handle is dropped; nobody else can hold
+/// it, since the store's directory has a lock of its own.
+fn open_released(config: &sled::Config) -> Result<sled::Db, Fault> {
+    let end = Instant::now() + RELEASE_PATIENCE;
+    loop {
+        let opened = guard(|| config.open());
+        let held = opened.as_ref().is_err_and(|fault| fault.0.contains("could not acquire lock"));
+        if !held || Instant::now() > end {
+            return opened;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 impl Index {
     /// Opens or creates the index and checks all of it against its checkpoint.
     ///
@@ -131,7 +149,7 @@ impl Index {
             .flush_every_ms(None)
             .mode(sled::Mode::LowSpace)
             .print_profile_on_drop(false);
-        let db = guard(|| config.open())?;
+        let db = open_released(&config)?;
         let index = Self { db, dir: dir.to_owned(), digest: Mutex::new(Digest::default()) };
         let found = index.count()?;
         let value = guard(|| index.db.get(CHECKPOINT_KEY))?;
