@@ -18,8 +18,9 @@ use serde_json::value::{RawValue, to_raw_value};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore};
 
-/// Limits of the RPC server. What they do not bound, they bound together: memory for answers is at most `connections` times
-/// `under_way` times `response_bytes`, and a client that does not read its answers is not read from.
+/// Limits of the RPC server. What they do not bound, they bound together: memory for answers under way is at most
+/// `connections` times `under_way` times `response_bytes`. Not bounded: refusals that wait for a WebSocket client which sends
+/// without ever reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RpcLimits {
     /// Bytes of one request body: the largest transaction in hex, and a batch of smaller ones.

@@ -1,4 +1,4 @@
-//! A client's socket: counted while it is open, and not read from while its client does not read.
+//! A client's socket: counted while it is open, and meant not to be read from while its client does not read.
 
 use std::{
     io,

@@ -98,7 +98,8 @@ impl Watch {
     }
 
     async fn headers_up_to(&mut self, height: u64, operator: usize) -> Vec<CertifiedHeader> {
-        let after = self.height.unwrap_or(height.saturating_sub(1));
+        // What there was before the first look was told by whoever looked then.
+        let after = *self.height.get_or_insert(height);
         let mut headers = Vec::new();
         for next in (after + 1..=height).take(MAX_HEADERS as usize) {
             let mut params = ArrayParams::new();
