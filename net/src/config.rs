@@ -93,6 +93,8 @@ pub struct Limits {
     pub exchange_interval: Duration,
     /// How long the driver may take for a gossip verdict before the message is ignored.
     pub verdict_timeout: Duration,
+    /// How long what is queued may still be written at shutdown; then it is dropped.
+    pub drain_time: Duration,
 }
 
 impl Default for Limits {
@@ -117,6 +119,7 @@ impl Default for Limits {
             exchange_interval: Duration::from_secs(15),
             // Below gossipsub's own cache of five heartbeats of a second.
             verdict_timeout: Duration::from_secs(4),
+            drain_time: Duration::from_secs(1),
         }
     }
 }

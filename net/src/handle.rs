@@ -244,7 +244,8 @@ impl NetworkHandle {
         let _ = self.commands.try_send(Command::Disconnect { peer });
     }
 
-    /// Writes what is queued, within a second, closes every connection and stops. Returns when that is done.
+    /// Writes what is queued, within [`crate::Limits::drain_time`], closes every connection and stops. Returns when
+    /// that is done.
     pub async fn shutdown(&self) {
         let (done, stopped) = oneshot::channel();
         if self.commands.send(Command::Shutdown { done }).await.is_ok() {

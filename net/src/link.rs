@@ -98,15 +98,18 @@ impl Link {
         }
     }
 
-    /// The classes to open now, with the connection to open them on; they count as opening from here on.
-    pub(crate) fn take_due(&mut self) -> Vec<(ConnectionId, Class)> {
+    /// The classes to open now, with the connection to open them on; they count as opening from here on. When closing,
+    /// only those that something is queued for.
+    pub(crate) fn take_due(&mut self, closing: bool) -> Vec<(ConnectionId, Class)> {
         if self.refused.is_some() {
             return Vec::new();
         }
         let now = Instant::now();
-        let due =
-            Class::ALL.into_iter().filter(|class| matches!(self.out[class.index()], Out::Waiting(at) if at <= now));
-        let due: Vec<_> = due.map(|class| (self.active, class)).collect();
+        let is_due = |class: &Class| {
+            matches!(self.out[class.index()], Out::Waiting(at) if at <= now)
+                && !(closing && self.peer.outbox(*class).is_empty())
+        };
+        let due: Vec<_> = Class::ALL.into_iter().filter(is_due).map(|class| (self.active, class)).collect();
         for (connection, class) in &due {
             self.out[class.index()] = Out::Opening(*connection);
         }
@@ -166,9 +169,13 @@ impl Link {
         self.refused.is_some_and(|at| at <= Instant::now())
     }
 
-    /// Whether some outbound stream may still be writing.
+    /// Whether some outbound stream may still be writing, or something waits for one to open.
     pub(crate) fn is_writing(&self) -> bool {
-        self.out.iter().any(|out| matches!(out, Out::Running(_, task) if !task.is_finished()))
+        self.refused.is_none()
+            && Class::ALL.into_iter().any(|class| match &self.out[class.index()] {
+                Out::Running(_, task) => !task.is_finished() || !self.peer.outbox(class).is_empty(),
+                Out::Opening(_) | Out::Waiting(_) => !self.peer.outbox(class).is_empty(),
+            })
     }
 
     /// Ends all tasks.

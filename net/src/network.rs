@@ -22,7 +22,7 @@ use squad_types::Encode;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, timeout, timeout_at},
 };
 
 use crate::{
@@ -55,9 +55,7 @@ const MAX_WAITING_BYTES: usize = 16 * 1024 * 1024;
 const TICK: Duration = Duration::from_millis(200);
 /// A listener must report its address within this.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
-/// What is queued may be written that long at shutdown.
-const DRAIN_TIME: Duration = Duration::from_secs(1);
-/// Connections may close that long.
+/// Connections may close that long after what was queued had to be written.
 const CLOSE_TIME: Duration = Duration::from_millis(500);
 
 /// The network of one node.
@@ -327,7 +325,8 @@ impl NetworkTask {
 
     fn on_tick(&mut self) {
         if self.closing.is_some() {
-            return;
+            let peers: Vec<PeerId> = self.links.keys().copied().collect();
+            return peers.iter().for_each(|peer| self.open_streams(peer));
         }
         if self.in_committee != self.shared.is_own_committee() {
             self.on_committee_changed();
@@ -435,7 +434,7 @@ impl NetworkTask {
     }
 
     fn close(&mut self, done: Option<oneshot::Sender<()>>) {
-        let deadline = Instant::now() + DRAIN_TIME;
+        let deadline = Instant::now() + self.shared.limits.drain_time;
         let closing = self.closing.get_or_insert(Closing { deadline, done: Vec::new() });
         closing.done.extend(done);
         for link in self.links.values() {
@@ -451,6 +450,7 @@ impl NetworkTask {
     }
 
     async fn finish(mut self) {
+        let deadline = self.closing.as_ref().map_or_else(Instant::now, |closing| closing.deadline) + CLOSE_TIME;
         self.links.values_mut().for_each(Link::abort);
         let peers: Vec<PeerId> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
@@ -462,7 +462,7 @@ impl NetworkTask {
             }
         };
         // What does not close in time is cut off with the swarm.
-        let _ = timeout(CLOSE_TIME, closed).await;
+        let _ = timeout_at(deadline, closed).await;
         self.tasks.abort_all();
         let waiting = self.closing.take().map(|closing| closing.done).unwrap_or_default();
         drop(self);

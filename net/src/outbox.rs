@@ -68,6 +68,10 @@ impl Outbox {
         Pushed::Queued { dropped }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.queue).frames.is_empty()
+    }
+
     /// Ends the stream once what is queued is written.
     pub(crate) fn close(&self) {
         lock(&self.queue).closed = true;

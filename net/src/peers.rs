@@ -100,10 +100,8 @@ impl NetworkTask {
     }
 
     pub(crate) fn open_streams(&mut self, id: &PeerId) {
-        if self.closing.is_some() {
-            return;
-        }
-        let due = self.links.get_mut(id).map(Link::take_due).unwrap_or_default();
+        let closing = self.closing.is_some();
+        let due = self.links.get_mut(id).map(|link| link.take_due(closing)).unwrap_or_default();
         for (connection, class) in due {
             self.swarm.behaviour_mut().streams.open(*id, connection, class);
         }

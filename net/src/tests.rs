@@ -13,7 +13,7 @@ use squad_types::{Address, Domain, EcdsaSigner, EcdsaVerifier, NetworkId, Signer
 
 use crate::{BackOff, Channel, Identity, NetConfig, NetEvent, NetEvents, Network, NetworkHandle, bind};
 
-const FAILURE: Duration = Duration::from_secs(30);
+const FAILURE: Duration = Duration::from_secs(120);
 
 fn signer(number: u8) -> EcdsaSigner {
     EcdsaSigner::from_secret([number; 32]).unwrap()
@@ -43,6 +43,8 @@ fn follower(number: u8) -> NetConfig {
     config.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
     config.back_off = BackOff { first: Duration::from_millis(20), longest: Duration::from_millis(200) };
     config.limits.exchange_interval = Duration::from_millis(500);
+    // A loaded machine may take longer than an operator would wait.
+    config.limits.drain_time = FAILURE;
     config
 }
 

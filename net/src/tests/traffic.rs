@@ -162,3 +162,26 @@ async fn shutdown_writes_what_is_queued_and_frees_the_port() {
     let again = Node::start(again, &[]).await;
     assert_eq!(again.address(), address);
 }
+
+#[tokio::test]
+async fn shutdown_waits_for_the_streams_that_what_is_queued_needs() {
+    let mut receiver = Node::start(member(2), &[]).await;
+    let sender = Node::start(member(1), &[&receiver]).await;
+    for node in [&receiver, &sender] {
+        node.handle.set_committee(vec![operator(1), operator(2)]);
+    }
+    // Connected, and no stream is open yet.
+    while sender.handle.peers().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    for number in 0..20u8 {
+        sender.handle.send(receiver.peer(), Channel::Batch, Bytes::from(vec![number; 1000])).unwrap();
+    }
+    let handle = sender.handle.clone();
+    let stopping = tokio::spawn(async move { handle.shutdown().await });
+    for number in 0..20u8 {
+        let (from, _, bytes) = receiver.message().await;
+        assert_eq!((from, bytes[0]), (Some(operator(1)), number));
+    }
+    stopping.await.unwrap();
+}
