@@ -68,7 +68,7 @@ async fn a_duplicate_is_waited_for_and_confirmed() {
 #[tokio::test]
 async fn a_submission_that_nobody_takes_times_out_and_says_why() {
     let fake = honest().sibling(with(Submissions::Busy));
-    let client = client(&[&fake], |config| config.submit_timeout = Duration::from_millis(200)).await;
+    let client = client(&[&fake], |config| config.submit_timeout = Duration::from_secs(3)).await;
     let error = client.submit(&transaction(), Tier::Batched).await.unwrap_err();
     assert!(matches!(&error, ClientError::Timeout { last, .. } if last.contains("busy: made up")), "{error}");
 }
@@ -101,7 +101,7 @@ async fn bulk_submissions_get_one_answer_each_over_broken_calls() {
 async fn an_operator_that_never_answers_is_passed_over_with_the_same_transaction() {
     let good = honest();
     let silent = good.sibling(with(Submissions::Silent));
-    let client = client(&[&silent, &good], |config| config.submit_patience = Duration::from_millis(100)).await;
+    let client = client(&[&silent, &good], |config| config.submit_patience = Duration::from_secs(2)).await;
     let receipt = client.submit(&transaction(), Tier::Batched).await.unwrap();
     assert_eq!(receipt.operator, client.operators()[1].url);
     assert_eq!(*silent.submitted.lock().unwrap(), *good.submitted.lock().unwrap());
