@@ -3,7 +3,7 @@
 use crate::{CommitteeFollower, Pin, Place, TrustError, TrustedCommittee, VerifiedConfirmation, VerifyError, verify};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use squad_types::{CommitteeProof, Confirmation, Decode, Epoch, Evidenced, Genesis, Timestamp, Transaction};
+use squad_types::{CommitteeProof, Confirmation, Decode, Epoch, Genesis, Timestamp, Transaction};
 
 /// Bytes of the largest question: a confirmation of a committee of a thousand is a few megabytes.
 pub const MAX_QUESTION_BYTES: usize = 64 << 20;
@@ -74,8 +74,9 @@ fn answer(question: &str) -> Result<VerifiedConfirmation, Refusal> {
         return Err(Refusal::form(reason));
     }
     let question: Question = serde_json::from_str(question).map_err(Refusal::form)?;
-    let confirmation = confirmation(question.confirmation.clone())?;
-    let epoch = epoch_of(&confirmation);
+    let confirmation = confirmation(question.confirmation.clone())
+        .map_err(|error| Refusal::form(format!("this is no confirmation: {error}")))?;
+    let epoch = confirmation.epoch();
     let committees = committees(&question, epoch)?;
     let trusted = committees.committee(epoch).unwrap_or_else(|| committees.newest());
     let verified = verify(&confirmation, trusted, question.now)?;
@@ -92,22 +93,17 @@ fn answer(question: &str) -> Result<VerifiedConfirmation, Refusal> {
     Ok(verified)
 }
 
-/// A confirmation by itself, as an answer of `squad_*` has it, or within a whole JSON-RPC answer.
-fn confirmation(mut value: Value) -> Result<Confirmation, Refusal> {
+/// Reads a confirmation by itself, as an answer of `squad_*` has it, or within a whole JSON-RPC answer.
+///
+/// # Errors
+/// What is missing or too much.
+pub fn confirmation(mut value: Value) -> Result<Confirmation, serde_json::Error> {
     for wrapper in ["result", "confirmation"] {
         if let Some(inner) = value.get_mut(wrapper) {
             value = inner.take();
         }
     }
-    serde_json::from_value(value).map_err(|error| Refusal::form(format!("this is no confirmation: {error}")))
-}
-
-fn epoch_of(confirmation: &Confirmation) -> Epoch {
-    match &confirmation.evidenced {
-        Evidenced::Batched(batched) => batched.header.statement.epoch,
-        Evidenced::Secured(secured) => secured.certificate.lane.epoch,
-        Evidenced::Ordered(ordered) => ordered.header.epoch,
-    }
+    serde_json::from_value(value)
 }
 
 /// The committees that follow from what is trusted, as far as `epoch`: later ones are not needed.
@@ -137,7 +133,8 @@ fn hexadecimal(what: &str, text: &str) -> Result<Vec<u8>, Refusal> {
     hex::decode(digits).map_err(|error| Refusal::form(format!("{what}: {error}: give bytes in hex")))
 }
 
-fn shown(verified: &VerifiedConfirmation) -> Value {
+/// What a confirmation says, now that it is verified: the answer of [`verify_json`] for one that holds.
+pub fn shown(verified: &VerifiedConfirmation) -> Value {
     let transaction = verified.transaction();
     let mut value = json!({
         "valid": true,

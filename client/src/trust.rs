@@ -195,6 +195,22 @@ impl TrustedCommittee {
         if found == pin { Ok(self) } else { Err(TrustError::Pin { pinned: pin, found }) }
     }
 
+    /// Passes this committee on only if it is the one that `pin` names, as of the pin's time.
+    ///
+    /// # Errors
+    /// [`TrustError::Network`], [`TrustError::Epoch`] or [`TrustError::Pin`] if it is another one.
+    pub fn pinned_by(self, pin: &Pin) -> Result<Self, TrustError> {
+        let (expected, found) = (pin.network_id, self.network_id);
+        if found != expected {
+            return Err(TrustError::Network { expected, found });
+        }
+        let (expected, found) = (pin.epoch, self.epoch());
+        if found != expected {
+            return Err(TrustError::Epoch { expected, found });
+        }
+        Self { as_of: pin.as_of, ..self }.pinned(pin.committee_hash)
+    }
+
     /// Its short form, to be published or kept.
     pub fn pin(&self) -> Pin {
         Pin { network_id: self.network_id, epoch: self.epoch(), committee_hash: self.hash(), as_of: self.as_of }
@@ -206,16 +222,8 @@ impl TrustedCommittee {
     /// # Errors
     /// [`TrustError::Network`], [`TrustError::Epoch`], [`TrustError::Members`] or [`TrustError::Pin`] if they are not.
     pub fn from_pin(pin: &Pin, proof: &CommitteeProof) -> Result<Self, TrustError> {
-        let (expected, found) = (pin.network_id, proof.header.network_id);
-        if found != expected {
-            return Err(TrustError::Network { expected, found });
-        }
-        let (expected, found) = (pin.epoch, proof.header.epoch.next());
-        if found != expected {
-            return Err(TrustError::Epoch { expected, found });
-        }
-        let committee = Committee::new(pin.epoch, proof.members.clone())?;
-        Self::new(pin.network_id, committee, pin.as_of).pinned(pin.committee_hash)
+        let committee = Committee::new(proof.header.epoch.next(), proof.members.clone())?;
+        Self::new(proof.header.network_id, committee, pin.as_of).pinned_by(pin)
     }
 
     /// The network.

@@ -6,6 +6,7 @@ use crate::codec_struct;
 use crate::header::Header;
 use crate::merkle::MerkleProof;
 use crate::namespace::NamespaceProof;
+use crate::quantity::Epoch;
 use crate::signed::Signed;
 use crate::transaction::TransactionRef;
 use serde::{Deserialize, Serialize};
@@ -145,5 +146,14 @@ impl Confirmation {
     /// The tier.
     pub fn tier(&self) -> Tier {
         self.evidenced.tier()
+    }
+
+    /// The epoch whose committee, or a member of it, signed the evidence.
+    pub fn epoch(&self) -> Epoch {
+        match &self.evidenced {
+            Evidenced::Batched(batched) => batched.header.statement.epoch,
+            Evidenced::Secured(secured) => secured.certificate.lane.epoch,
+            Evidenced::Ordered(ordered) => ordered.header.epoch,
+        }
     }
 }

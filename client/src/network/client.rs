@@ -179,12 +179,7 @@ async fn pinned(operators: &Operators, index: usize, pin: &Pin) -> Result<Truste
     };
     let genesis: Genesis =
         serde_json::from_str(&json).map_err(|error| CommitteeFailure::False(format!("genesis: {error}")))?;
-    let (expected, found) = (pin.network_id, genesis.network_id());
-    if found != expected {
-        return Err(wrong(TrustError::Network { expected, found }));
-    }
-    let committee = genesis.committee().map_err(|error| wrong(error.into()))?;
-    TrustedCommittee::new(pin.network_id, committee, pin.as_of).pinned(pin.committee_hash).map_err(wrong)
+    TrustedCommittee::from_genesis(&genesis).and_then(|first| first.pinned_by(pin)).map_err(wrong)
 }
 
 /// One operator's proof of one epoch's committee.

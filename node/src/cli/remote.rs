@@ -71,11 +71,16 @@ impl Remote {
     pub(super) async fn follow(&self, follower: &mut CommitteeFollower, epoch: Epoch) -> anyhow::Result<()> {
         while follower.newest().epoch() < epoch {
             let next = follower.newest().epoch().next();
-            let text: String = self.call("squad_getCommitteeProof", vec![next.0.into()]).await?;
-            let bytes = hex::decode(text.trim_start_matches("0x")).context("the proof of a committee is no hex")?;
-            let proof = CommitteeProof::from_bytes(bytes.into()).context("the proof of a committee")?;
+            let proof = self.committee_proof(next).await?;
             follower.follow(&proof).with_context(|| format!("the committee of epoch {next} as {} has it", self.url))?;
         }
         Ok(())
+    }
+
+    /// The proof of an epoch's committee, as the operator has it.
+    pub(super) async fn committee_proof(&self, epoch: Epoch) -> anyhow::Result<CommitteeProof> {
+        let text: String = self.call("squad_getCommitteeProof", vec![epoch.0.into()]).await?;
+        let bytes = hex::decode(text.trim_start_matches("0x")).context("the proof of a committee is no hex")?;
+        CommitteeProof::from_bytes(bytes.into()).context("the proof of a committee")
     }
 }

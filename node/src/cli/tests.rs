@@ -96,7 +96,6 @@ mod remote {
     use super::*;
     use crate::api::tests::{FakeBackend, Served};
     use crate::api::{Backend, Readiness};
-    use crate::cli::verify::parse_confirmation;
     use crate::config::Limits;
 
     async fn go(line: String) -> anyhow::Result<ExitCode> {
@@ -125,7 +124,8 @@ mod remote {
             assert_eq!(go(submit).await.unwrap(), ExitCode::SUCCESS);
             let verify = format!("squad verify {out} --genesis {genesis} --at {at}");
             assert_eq!(go(verify.clone()).await.unwrap(), ExitCode::SUCCESS);
-            let mut confirmation = parse_confirmation(&std::fs::read_to_string(&out).unwrap()).unwrap();
+            let text = std::fs::read_to_string(&out).unwrap();
+            let mut confirmation = squad_client::json::confirmation(serde_json::from_str(&text).unwrap()).unwrap();
             confirmation.transaction.data_hash.0[0] ^= 1;
             std::fs::write(&out, serde_json::to_string(&confirmation).unwrap()).unwrap();
             assert_eq!(go(verify).await.unwrap(), ExitCode::FAILURE);
@@ -146,6 +146,17 @@ mod remote {
         // Long after, nobody's stake answers any more.
         let late = format!("squad verify {} --committee {} --at {}", at("c"), at("k"), now.plus(30 * 86_400_000));
         assert!(go(late).await.is_err());
+        let pin = format!("squad verify {} --genesis {genesis} --at {now} --save-pin {}", at("c"), at("p"));
+        assert_eq!(go(pin).await.unwrap(), ExitCode::SUCCESS);
+        let pinned = format!("squad verify {} --genesis {genesis} --pin {} --at {now}", at("c"), at("p"));
+        assert_eq!(go(pinned.clone()).await.unwrap(), ExitCode::SUCCESS);
+        // The first committee stands in the genesis alone.
+        let alone = format!("squad verify {} --pin {} --at {now} --rpc {}", at("c"), at("p"), served.url(""));
+        assert!(format!("{:#}", go(alone).await.unwrap_err()).contains("--genesis"));
+        let mut other: serde_json::Value = serde_json::from_slice(&std::fs::read(at("p")).unwrap()).unwrap();
+        other["committee_hash"] = serde_json::json!(squad_types::Digest([7; 32]));
+        std::fs::write(at("p"), other.to_string()).unwrap();
+        assert!(format!("{:#}", go(pinned).await.unwrap_err()).contains("do not use it"));
         assert!(go(format!("squad verify {} --genesis {genesis}", at("nothing"))).await.is_err());
     }
 

@@ -2,11 +2,11 @@
 
 use super::Output;
 use super::remote::Remote;
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
-use serde_json::{Value, json};
-use squad_client::{CommitteeFollower, Place, TrustedCommittee, VerifiedConfirmation, VerifyError};
-use squad_types::{Confirmation, Epoch, Evidenced, Timestamp};
+use serde_json::json;
+use squad_client::{CommitteeFollower, Pin, Place, TrustedCommittee, VerifiedConfirmation, VerifyError};
+use squad_types::{Epoch, Timestamp};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,39 +20,27 @@ pub struct VerifyArgs {
     /// The confirmation (JSON), as `squad submit --out` or `squad_getConfirmation` give it; `-` for standard input
     pub file: PathBuf,
     /// A committee that you trust (JSON), as `--save-committee` writes it
-    #[arg(long, value_name = "FILE", required_unless_present = "genesis", conflicts_with = "genesis")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["genesis", "pin"], conflicts_with = "genesis")]
     pub committee: Option<PathBuf>,
     /// The genesis of the network, whose first committee you trust
     #[arg(long, value_name = "FILE")]
     pub genesis: Option<PathBuf>,
+    /// A committee's hash that you trust (JSON), as `--save-pin` writes it. With --committee or --genesis, what they say must
+    /// hash to it; without, its members are fetched from --rpc
+    #[arg(long, value_name = "FILE")]
+    pub pin: Option<PathBuf>,
     /// An operator to fetch the proofs of later committees from; they are checked, so it need not be trusted
     #[arg(long, value_name = "URL")]
     pub rpc: Option<String>,
     /// Write the committee that the confirmation was checked against, to trust it later
     #[arg(long, value_name = "FILE")]
     pub save_committee: Option<PathBuf>,
+    /// Write the hash of that committee, with network, epoch and time: short enough to be published
+    #[arg(long, value_name = "FILE")]
+    pub save_pin: Option<PathBuf>,
     /// The time to check at, in milliseconds since 1970; now, if it is not given
     #[arg(long, value_name = "MILLISECONDS")]
     pub at: Option<u64>,
-}
-
-/// Reads a confirmation: by itself, as an answer of `squad_*` has it, or within a whole JSON-RPC answer.
-pub(super) fn parse_confirmation(text: &str) -> anyhow::Result<Confirmation> {
-    let mut value: Value = serde_json::from_str(text).context("it is no JSON")?;
-    for wrapper in ["result", "confirmation"] {
-        if let Some(inner) = value.get_mut(wrapper) {
-            value = inner.take();
-        }
-    }
-    serde_json::from_value(value).context("it is no confirmation")
-}
-
-fn epoch_of(confirmation: &Confirmation) -> Epoch {
-    match &confirmation.evidenced {
-        Evidenced::Batched(batched) => batched.header.statement.epoch,
-        Evidenced::Secured(secured) => secured.certificate.lane.epoch,
-        Evidenced::Ordered(ordered) => ordered.header.epoch,
-    }
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
@@ -67,30 +55,57 @@ fn read(path: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
-fn trusted(args: &VerifyArgs) -> anyhow::Result<TrustedCommittee> {
-    match (&args.committee, &args.genesis) {
-        (Some(path), _) => {
-            TrustedCommittee::from_json(&read(path)?).with_context(|| format!("committee file {}", path.display()))
+async fn trusted(args: &VerifyArgs, remote: Option<&Remote>) -> anyhow::Result<TrustedCommittee> {
+    let pin: Option<Pin> = match &args.pin {
+        Some(path) => {
+            Some(serde_json::from_str(&read(path)?).with_context(|| format!("pin {}: it is no pin", path.display()))?)
         }
-        (None, Some(path)) => Ok(TrustedCommittee::from_genesis(&super::read_genesis(path)?)?),
-        (None, None) => anyhow::bail!("nothing to trust: give --committee or --genesis"),
-    }
+        None => None,
+    };
+    let committee = match (&args.committee, &args.genesis, &pin) {
+        (Some(path), _, _) => {
+            TrustedCommittee::from_json(&read(path)?).with_context(|| format!("committee file {}", path.display()))?
+        }
+        (None, Some(path), _) => TrustedCommittee::from_genesis(&super::read_genesis(path)?)?,
+        (None, None, Some(pin)) => {
+            ensure!(
+                pin.epoch > Epoch(0),
+                "the pin is of the first committee, whose members stand in the genesis alone: give --genesis as well"
+            );
+            let remote = remote.context("a pin alone does not tell who the members are: give --rpc to fetch them")?;
+            let proof = remote.committee_proof(pin.epoch).await?;
+            return Ok(TrustedCommittee::from_pin(pin, &proof)?);
+        }
+        (None, None, None) => anyhow::bail!("nothing to trust: give --committee, --genesis or --pin"),
+    };
+    Ok(match &pin {
+        Some(pin) => committee.pinned_by(pin)?,
+        None => committee,
+    })
 }
 
 pub(super) async fn run(args: VerifyArgs, output: Output) -> anyhow::Result<ExitCode> {
-    let confirmation = parse_confirmation(&read(&args.file)?).with_context(|| args.file.display().to_string())?;
+    let value = serde_json::from_str(&read(&args.file)?).context("it is no JSON");
+    let confirmation = value
+        .and_then(|value| squad_client::json::confirmation(value).context("it is no confirmation"))
+        .with_context(|| args.file.display().to_string())?;
     let now = args.at.map_or_else(super::now, Timestamp);
-    let first = trusted(&args)?;
+    let remote = args.rpc.as_deref().map(Remote::new).transpose()?;
+    let first = trusted(&args, remote.as_ref()).await?;
     first.check_fresh(now)?;
-    let epoch = epoch_of(&confirmation);
+    let epoch = confirmation.epoch();
     let mut follower = CommitteeFollower::from_trusted(first);
-    if let Some(url) = &args.rpc {
-        Remote::new(url)?.follow(&mut follower, epoch).await?;
+    if let Some(remote) = &remote {
+        remote.follow(&mut follower, epoch).await?;
     }
     let committee = follower.committee(epoch).unwrap_or_else(|| follower.newest());
     let outcome = squad_client::verify(&confirmation, committee, now);
-    if let (Ok(_), Some(path)) = (&outcome, &args.save_committee) {
-        std::fs::write(path, committee.to_json() + "\n").with_context(|| path.display().to_string())?;
+    if outcome.is_ok() {
+        let saved =
+            [(&args.save_committee, committee.to_json()), (&args.save_pin, serde_json::to_string(&committee.pin())?)];
+        for (path, text) in saved.iter().filter_map(|(path, text)| Some((path.as_ref()?, text))) {
+            std::fs::write(path, format!("{text}\n")).with_context(|| path.display().to_string())?;
+        }
     }
     report(&outcome, &args, output)
 }
@@ -103,20 +118,13 @@ fn report(
     match outcome {
         Ok(verified) => {
             let (id, tier) = (verified.transaction().id(), verified.tier());
-            let mut value = json!({
-                "valid": true, "tier": tier, "id": id, "epoch": verified.epoch(), "transaction": verified.transaction(),
-            });
             let place = match verified.place() {
-                Place::Batch { operator, sequence } => {
-                    value["batch"] = json!({ "operator": operator, "sequence": sequence });
-                    format!("in batch {sequence} of operator {operator}")
-                }
-                Place::Block { height, hash, timestamp, index } => {
-                    value["block"] = json!({ "height": height, "hash": hash, "timestamp": timestamp, "index": index });
+                Place::Batch { operator, sequence } => format!("in batch {sequence} of operator {operator}"),
+                Place::Block { height, hash, index, .. } => {
                     format!("at height {height} ({hash}), transaction {index} of its namespace")
                 }
             };
-            output.result(&value, || {
+            output.result(&squad_client::json::shown(verified), || {
                 format!("valid: transaction {id} of namespace {} is {tier}\n{place}", verified.transaction().namespace)
             })?;
             Ok(ExitCode::SUCCESS)
