@@ -106,7 +106,7 @@ async fn genesis(url: &str) -> anyhow::Result<Genesis> {
     serde_json::from_str(&answer.into_inner().json).with_context(|| format!("the genesis of {url}"))
 }
 
-/// Chain time as operators say it, in milliseconds; 0 before the first answer.
+/// Chain time as operators say it, in milliseconds; 0 before the first block.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ChainClock(Arc<AtomicU64>);
 
@@ -116,15 +116,15 @@ impl ChainClock {
         let clock = Self::default();
         let mut clients =
             urls.iter().map(|url| Ok(SquadClient::new(channel(url)?))).collect::<anyhow::Result<Vec<_>>>()?;
-        let mut last = "nobody was asked".to_owned();
+        let mut failure = Some("nobody was asked".to_owned());
         for client in &mut clients {
-            match clock.ask(client).await {
-                Ok(()) => break,
-                Err(why) => last = why,
+            failure = clock.ask(client).await.err();
+            if failure.is_none() {
+                break;
             }
         }
-        if clock.now() == 0 {
-            bail!("no operator says what chain time it is: {last}");
+        if let Some(why) = failure {
+            bail!("no operator says what chain time it is: {why}");
         }
         let running = clock.clone();
         tokio::spawn(async move {
