@@ -37,6 +37,17 @@ pub(super) fn get(url: &str) -> (u16, String) {
     (head.split_whitespace().nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
+fn outcome(answer: &Value) -> Result<Value, NoResult> {
+    match answer.get("error") {
+        None => Ok(answer["result"].clone()),
+        Some(error) => Err(NoResult::Refused {
+            code: error["code"].as_i64().unwrap(),
+            message: error["message"].as_str().unwrap_or_default().to_owned(),
+            text: error["data"]["code"].as_str().unwrap_or_default().to_owned(),
+        }),
+    }
+}
+
 /// One connection, opened when needed and kept: a connection a call would use up the machine's ports.
 pub(super) struct Rpc {
     address: String,
@@ -55,21 +66,25 @@ impl Rpc {
     /// Calls, whatever comes of it.
     pub(super) fn try_call(&mut self, method: &str, params: Value) -> Result<Value, NoResult> {
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
-        let answer = match self.exchange(&body) {
-            Ok(answer) => answer,
+        match self.exchange(&body) {
+            Ok(answer) => outcome(&answer),
             Err(error) => {
                 self.connection = None;
-                return Err(NoResult::Silent(error.to_string()));
+                Err(NoResult::Silent(error.to_string()))
             }
-        };
-        match answer.get("error") {
-            None => Ok(answer["result"].clone()),
-            Some(error) => Err(NoResult::Refused {
-                code: error["code"].as_i64().unwrap(),
-                message: error["message"].as_str().unwrap_or_default().to_owned(),
-                text: error["data"]["code"].as_str().unwrap_or_default().to_owned(),
-            }),
         }
+    }
+
+    /// One method for each of the parameters, in one request.
+    pub(super) fn batch(
+        &mut self,
+        method: &str,
+        params: impl IntoIterator<Item = Value>,
+    ) -> Vec<Result<Value, NoResult>> {
+        let call = |(id, params)| json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        let calls: Vec<Value> = params.into_iter().enumerate().map(call).collect();
+        let answer = self.exchange(&json!(calls).to_string()).unwrap();
+        answer.as_array().unwrap().iter().map(outcome).collect()
     }
 
     /// Calls and expects a result.
