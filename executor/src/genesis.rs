@@ -265,7 +265,9 @@ impl Genesis {
             return fail("elasticity and baseFeeChangeDenominator must be above 0".into());
         }
         if self.extra_data == ExtraData::Eip1559 && self.eip1559_params().is_none() {
-            return fail("extraData is \"eip1559\", so elasticity and baseFeeChangeDenominator must be below 2^32".into());
+            return fail(
+                "extraData is \"eip1559\", so elasticity and baseFeeChangeDenominator must be below 2^32".into(),
+            );
         }
         if self.base_fee_per_gas == 0 {
             return fail("baseFeePerGas is 0 and could never rise".into());

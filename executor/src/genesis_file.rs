@@ -15,7 +15,8 @@
 //! the same file accepts the blocks.
 
 use crate::{
-    DEFAULT_BASE_FEE, Error, ExtraData, Genesis, GenesisAccount, GenesisHeader, Hardfork, Result, TimestampRule, system_contracts,
+    DEFAULT_BASE_FEE, Error, ExtraData, Genesis, GenesisAccount, GenesisHeader, Hardfork, Result, TimestampRule,
+    system_contracts,
 };
 use alloy_primitives::{Address, B256, Bytes, U256};
 use serde::{Deserialize, Deserializer, de::Error as _};

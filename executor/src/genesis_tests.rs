@@ -85,7 +85,9 @@ fn what_stands_in_the_squad_section_is_taken() {
 #[test]
 fn extra_data_follows_the_rule() {
     let with = |rule: &str| {
-        let squad = format!(r#""squad": {{"extraData": "{rule}", "elasticity": 6, "baseFeeChangeDenominator": 250}}, "chainId""#);
+        let squad = format!(
+            r#""squad": {{"extraData": "{rule}", "elasticity": 6, "baseFeeChangeDenominator": 250}}, "chainId""#
+        );
         Genesis::from_json(&GETH.replacen(r#""chainId""#, &squad, 1)).unwrap()
     };
     assert_eq!(with("place").extra_data(258, 3), bytes!("000000000000010200000003"));
