@@ -1,10 +1,11 @@
 // Foundry's anvil executes the same transactions as an executor, block by block, and comes to the same state.
 //
-//   node anvil.mjs [--squad PROGRAM] [--blocks COUNT] [--forks cancun,prague,osaka]
+//   node anvil.mjs [--squad PROGRAM] [--blocks COUNT] [--forks cancun,prague,osaka] [--specification DIR]
 //
 // Four operators order mixed transactions; for each fork, an executor follows them, and each of its EVM blocks is built
 // again by an anvil with the same genesis: same transactions in the same order, timestamp and beneficiary. anvil takes the
-// base fee from its own rule. Ends with 1 if anything differs that can be equal.
+// base fee from its own rule. Ends with 1 if anything differs that can be equal. With `--specification`, the packages of
+// specification.txt lie in DIR, and the first 200 blocks are given to specification.py too.
 //
 // Hashes can not be. anvil has no place for a block's extra data, random number and beacon root, and calls no system
 // contract at a block's end; so the genesis here has no contract that stores a hash or a root of a block, and those that
@@ -16,7 +17,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { genesis, systemContracts } from './genesis.mjs'
-import { anvil, call, calls, endAll, executor, isolated, operators, option, tail } from './processes.mjs'
+import { anvil, call, calls, endAll, executor, isolated, operators, option, specification, tail } from './processes.mjs'
 import { StateRoot } from './state.mjs'
 import { senders, setAccount, traffic } from './traffic.mjs'
 
@@ -45,6 +46,7 @@ class Pair {
     const [rpc, port] = [31_000 + 10 * at, 31_001 + 10 * at]
     this.ours = `http://127.0.0.1:${rpc}`
     this.theirs = `http://127.0.0.1:${port}`
+    this.checked = { fork, genesis: genesisFile, url: this.ours, dir: home }
     this.executor = executor(program, { dir: home, network, genesis: genesisFile, rpc })
     this.anvil = anvil({ dir: home, genesis: genesisFile, fork, gasLimit: Number(rollup.gasLimit), port })
     this.touched = new Set([...senders, ...Object.keys(rollup.alloc)])
@@ -170,6 +172,9 @@ async function main() {
     await Promise.race([following, Promise.all(pairs.map((pair) => pair.executorReaches(blocks)))])
     const sent = await sending.stop()
     const results = await following
+    const packages = option('--specification')
+    const taken = packages ? pairs.map(({ checked }) => specification(packages, { ...checked, count: blocks })) : []
+    for (const said of await Promise.all(taken)) console.log(said)
     console.table(results)
     console.log(`sent: ${JSON.stringify(sent)}`)
     console.log(`every state root, receipt and account is the same; ${((Date.now() - started) / 1000).toFixed(0)} s`)

@@ -8,6 +8,8 @@ import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 
 const children = new Set()
+// Blocks for the specification: it computes each state root from the whole state, so their cost grows with their number.
+const SPECIFIED = 200
 // Requests in one batch.
 const BATCH = 500
 
@@ -27,9 +29,9 @@ export async function isolated(main) {
   process.exit(run.status ?? 1)
 }
 
-function start(command, args, log, stdio) {
+function start(command, args, log, stdio, env = {}) {
   const out = openSync(log, 'a')
-  const child = spawn(command, args, { stdio: ['ignore', stdio ?? out, out] })
+  const child = spawn(command, args, { stdio: ['ignore', stdio ?? out, out], env: { ...process.env, ...env } })
   closeSync(out)
   const ended = once(child, 'exit')
   children.add(child)
@@ -91,6 +93,17 @@ export function anvil({ dir, genesis, fork, gasLimit, port }) {
   options.push('--accounts', 0, '--disable-default-create2-deployer', '--no-mining', '--order', 'fifo')
   options.push('--disable-min-priority-fee', '--disable-pool-balance-checks', '--transaction-block-keeper', 8)
   return start(join(dirname(manifest), 'bin', 'anvil'), options.map(String), join(dir, 'anvil.log'))
+}
+
+// Ethereum's executable specification, whose packages lie in `packages`, takes the first of an executor's `count` blocks;
+// says how many, or throws.
+export async function specification(packages, { fork, genesis, url, dir, count }) {
+  const program = new URL('specification.py', import.meta.url).pathname
+  const args = [program, fork, genesis, url, String(Math.min(count, SPECIFIED))]
+  const run = start('python3', args, join(dir, 'specification.log'), undefined, { PYTHONPATH: packages })
+  const [code] = await run.ended
+  if (code !== 0) throw new Error(`the specification refuses a block: ${tail(run.log)}`)
+  return tail(run.log, 1)
 }
 
 async function post(url, body) {

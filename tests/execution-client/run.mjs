@@ -1,11 +1,12 @@
 // An execution client that nobody here wrote follows the namespace of a network beside an executor, and comes to the same
 // hash for every block.
 //
-//   node run.mjs [--squad PROGRAM] [--blocks COUNT]
+//   node run.mjs [--squad PROGRAM] [--blocks COUNT] [--forks cancun,prague] [--specification DIR]
 //
 // Four operators order mixed transactions; for each fork, one executor feeds one EthereumJS client over the Engine API.
 // In between the client is killed, then the executor, and each started again. Ends with 1 if anything differs. It needs
-// Linux: everything runs in a network of its own, where there is nothing but loopback.
+// Linux: everything runs in a network of its own, where there is nothing but loopback. With `--specification`, the packages
+// of specification.txt lie in DIR, and the first 200 blocks are given to specification.py too.
 import assert from 'node:assert/strict'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
@@ -13,7 +14,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { genesis } from './genesis.mjs'
-import { call, client, endAll, executor, isolated, operators, option, tail } from './processes.mjs'
+import { call, client, endAll, executor, isolated, operators, option, specification, tail } from './processes.mjs'
 import { senders, traffic } from './traffic.mjs'
 
 // No block takes nearly as long; a hang is a failure.
@@ -30,6 +31,7 @@ class Pair {
     writeFileSync(genesisFile, JSON.stringify(genesis(fork, chainId, senders)))
     writeFileSync(jwt, randomBytes(32).toString('hex'))
     const ports = { rpc: 31_000 + 10 * at, engine: 31_001 + 10 * at, port: 31_002 + 10 * at }
+    this.checked = { fork, genesis: genesisFile, dir: home }
     this.ours = `http://127.0.0.1:${31_003 + 10 * at}`
     this.theirs = `http://127.0.0.1:${ports.rpc}`
     const common = { dir: home, genesis: genesisFile, jwt }
@@ -139,6 +141,9 @@ async function main() {
     const sent = await sending.stop()
     await disturbing
     const results = await Promise.all(pairs.map((pair) => pair.compare()))
+    const packages = option('--specification')
+    const take = ({ checked, ours }, at) => specification(packages, { ...checked, url: ours, count: results[at].blocks })
+    for (const said of await Promise.all(packages ? pairs.map(take) : [])) console.log(said)
     console.table(results)
     console.log(`sent: ${JSON.stringify(sent)}`)
     console.log(`every hash and root is the same; ${((Date.now() - started) / 1000).toFixed(0)} s`)
