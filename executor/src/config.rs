@@ -162,8 +162,8 @@ pub async fn run_with<S: BlockSource, F: Forwarder>(
     shutdown: watch::Receiver<bool>,
 ) -> Result<()> {
     let RollupConfig { dir, genesis, rpc, limits, state, engine } = config;
-    if engine.is_some() {
-        check_followable(&genesis)?;
+    if let Some(engine) = &engine {
+        check_followable(&genesis, &engine.mode)?;
     }
     let binding = binding.to_vec();
     let opened = tokio::task::spawn_blocking(move || Chain::open_with(&dir, genesis, &binding, state));

@@ -67,6 +67,20 @@ pub enum TimestampRule {
     After,
 }
 
+/// What stands in the `extra_data` of each EVM block after the genesis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum ExtraData {
+    /// The block's place in the order: the ordered height (8 bytes) and which of its EVM blocks this is (4 bytes).
+    #[default]
+    Place,
+    /// Nothing, as the OP Stack demands before Holocene.
+    Empty,
+    /// The EIP-1559 parameters, as the OP Stack demands in Holocene: a version of 0 (1 byte), the base fee's denominator
+    /// and the elasticity (4 bytes each).
+    Eip1559,
+}
+
 /// One account of the genesis state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -140,6 +154,9 @@ pub struct Genesis {
     /// How timestamps follow from ordered ones.
     #[serde(default)]
     pub timestamp_rule: TimestampRule,
+    /// What headers carry as extra data.
+    #[serde(default, skip_serializing_if = "is_place")]
+    pub extra_data: ExtraData,
     /// Ordered height from which this rollup lives; blocks below are not its own.
     #[serde(default = "default_first_height")]
     pub first_height: u64,
@@ -151,6 +168,9 @@ pub struct Genesis {
     pub alloc: BTreeMap<Address, GenesisAccount>,
 }
 
+fn is_place(rule: &ExtraData) -> bool {
+    *rule == ExtraData::Place
+}
 fn no_code(code: &Bytes) -> bool {
     code.is_empty()
 }
@@ -184,6 +204,7 @@ impl Genesis {
             fee_recipient: None,
             timestamp: 0,
             timestamp_rule: TimestampRule::default(),
+            extra_data: ExtraData::default(),
             first_height: default_first_height(),
             header: GenesisHeader::default(),
             alloc: BTreeMap::new(),
@@ -243,6 +264,11 @@ impl Genesis {
         if self.elasticity == 0 || self.base_fee_change_denominator == 0 {
             return fail("elasticity and baseFeeChangeDenominator must be above 0".into());
         }
+        if self.extra_data == ExtraData::Eip1559 && self.eip1559_params().is_none() {
+            return fail(
+                "extraData is \"eip1559\", so elasticity and baseFeeChangeDenominator must be below 2^32".into(),
+            );
+        }
         if self.base_fee_per_gas == 0 {
             return fail("baseFeePerGas is 0 and could never rise".into());
         }
@@ -263,6 +289,26 @@ impl Genesis {
     /// The EIP-1559 parameters.
     pub fn base_fee_params(&self) -> BaseFeeParams {
         BaseFeeParams::new(self.base_fee_change_denominator.into(), self.elasticity.into())
+    }
+
+    /// Denominator and elasticity as the OP Stack's `eip1559Params` has them, if they fit.
+    pub(crate) fn eip1559_params(&self) -> Option<[u8; 8]> {
+        let denominator = u32::try_from(self.base_fee_change_denominator).ok()?;
+        let elasticity = u32::try_from(self.elasticity).ok()?;
+        let mut params = [0; 8];
+        params[..4].copy_from_slice(&denominator.to_be_bytes());
+        params[4..].copy_from_slice(&elasticity.to_be_bytes());
+        Some(params)
+    }
+
+    /// The extra data of the EVM block that is the `piece`th of the ordered block at `height`.
+    pub(crate) fn extra_data(&self, height: u64, piece: u32) -> Bytes {
+        match self.extra_data {
+            ExtraData::Place => [&height.to_be_bytes()[..], &piece.to_be_bytes()].concat().into(),
+            ExtraData::Empty => Bytes::new(),
+            // Checked to fit.
+            ExtraData::Eip1559 => [&[0][..], &self.eip1559_params().unwrap_or_default()].concat().into(),
+        }
     }
 
     /// Header of EVM block 0 over the genesis `state_root`.

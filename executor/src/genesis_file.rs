@@ -5,7 +5,8 @@
 //! ```json
 //! { "config": { "chainId": 7331, "cancunTime": 0, "pragueTime": 0,
 //!               "squad": { "baseFeeVault": "0x…", "feeRecipient": "0x…", "timestampRule": "not_before",
-//!                          "firstHeight": 1, "elasticity": 2, "baseFeeChangeDenominator": 8 } },
+//!                          "firstHeight": 1, "elasticity": 2, "baseFeeChangeDenominator": 8,
+//!                          "extraData": "place" } },
 //!   "gasLimit": "0x2255100", "baseFeePerGas": "0x3b9aca00", "timestamp": "0x0",
 //!   "alloc": { "f39f…": { "balance": "0xde0b6b3a7640000" } } }
 //! ```
@@ -14,7 +15,8 @@
 //! the same file accepts the blocks.
 
 use crate::{
-    DEFAULT_BASE_FEE, Error, Genesis, GenesisAccount, GenesisHeader, Hardfork, Result, TimestampRule, system_contracts,
+    DEFAULT_BASE_FEE, Error, ExtraData, Genesis, GenesisAccount, GenesisHeader, Hardfork, Result, TimestampRule,
+    system_contracts,
 };
 use alloy_primitives::{Address, B256, Bytes, U256};
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -70,6 +72,7 @@ struct SquadFile {
     base_fee_vault: Option<Address>,
     fee_recipient: Option<Address>,
     timestamp_rule: Option<TimestampRule>,
+    extra_data: ExtraData,
     first_height: Option<u64>,
     elasticity: Option<u64>,
     base_fee_change_denominator: Option<u64>,
@@ -177,6 +180,7 @@ pub(crate) fn from_geth(text: &str) -> Result<Genesis> {
     genesis.base_fee_vault = squad.base_fee_vault;
     genesis.fee_recipient = squad.fee_recipient;
     genesis.timestamp_rule = squad.timestamp_rule.unwrap_or(TimestampRule::After);
+    genesis.extra_data = squad.extra_data;
     genesis.first_height = squad.first_height.unwrap_or(genesis.first_height);
     genesis.elasticity = squad.elasticity.unwrap_or(genesis.elasticity);
     genesis.base_fee_change_denominator =

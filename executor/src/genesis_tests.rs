@@ -33,7 +33,8 @@ fn every_parameter_changes_the_fingerprint() {
     rule.timestamp_rule = TimestampRule::After;
     let mut header = base.clone();
     header.header.nonce = 1;
-    for other in [vault, rule, header] {
+    let extra = Genesis { extra_data: ExtraData::Empty, ..base.clone() };
+    for other in [vault, rule, header, extra] {
         assert_ne!(base.fingerprint(), other.fingerprint());
     }
 }
@@ -79,6 +80,24 @@ fn what_stands_in_the_squad_section_is_taken() {
     assert_eq!(genesis.base_fee_vault, Some(DEV_FEE_VAULT));
     assert_eq!((genesis.timestamp_rule, genesis.first_height), (TimestampRule::NotBefore, 9));
     refused(&GETH.replacen(r#""chainId""#, r#""squad": {"vault": 1}, "chainId""#, 1), "vault");
+}
+
+#[test]
+fn extra_data_follows_the_rule() {
+    let with = |rule: &str| {
+        let squad = format!(
+            r#""squad": {{"extraData": "{rule}", "elasticity": 6, "baseFeeChangeDenominator": 250}}, "chainId""#
+        );
+        Genesis::from_json(&GETH.replacen(r#""chainId""#, &squad, 1)).unwrap()
+    };
+    assert_eq!(with("place").extra_data(258, 3), bytes!("000000000000010200000003"));
+    assert_eq!(with("place").extra_data, Genesis::from_json(GETH).unwrap().extra_data);
+    assert_eq!(with("empty").extra_data(258, 3), Bytes::new());
+    // Denominator 250, elasticity 6: OP Mainnet's.
+    assert_eq!(with("eip1559").extra_data(258, 3), bytes!("00000000fa00000006"));
+    let large = r#""squad": {"extraData": "eip1559", "elasticity": 4294967296}, "chainId""#;
+    refused(&GETH.replacen(r#""chainId""#, large, 1), "must be below 2^32");
+    refused(&GETH.replacen(r#""chainId""#, r#""squad": {"extraData": "none"}, "chainId""#, 1), "none");
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub use config::{
     DEFAULT_CACHE_BYTES, DEFAULT_HISTORY, ExecutorConfig, MIN_CACHE_BYTES, RollupConfig, StateConfig, run, run_with,
 };
 pub use devnet::{DevAccount, TRANSFER_GAS, dev_accounts};
-pub use engine::{EngineConfig, EngineError, JwtSecret, check_followable, drive};
+pub use engine::{EngineConfig, EngineError, EngineMode, JwtSecret, check_followable, drive};
 pub use error::{Error, Result};
 pub use evm::*;
 pub use follow::follow;

@@ -1,15 +1,37 @@
 // The processes of the test: every one is ended by the process that started it.
-import { spawn } from 'node:child_process'
+import assert from 'node:assert/strict'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, openSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 
 const children = new Set()
+// Blocks for the specification: it computes each state root from the whole state, so their cost grows with their number.
+const SPECIFIED = 200
+// Requests in one batch.
+const BATCH = 500
 
-function start(command, args, log, stdio) {
+export function option(name, otherwise) {
+  const at = process.argv.indexOf(name)
+  return at < 0 ? otherwise : process.argv[at + 1]
+}
+
+// Runs `main` in a network of its own, with nothing but loopback: a client may open a port for peers on every address, and
+// ports need not be looked for.
+export async function isolated(main) {
+  if (process.argv.includes('--isolated')) return main()
+  const again = [process.execPath, ...process.argv.slice(1), '--isolated']
+  const script = 'ip link set lo up && exec "$@"'
+  const run = spawnSync('unshare', ['--map-root-user', '--net', 'sh', '-c', script, 'sh', ...again], { stdio: 'inherit' })
+  if (run.error) console.error(`cannot make a network of its own: ${run.error.message}; it takes util-linux and iproute2`)
+  process.exit(run.status ?? 1)
+}
+
+function start(command, args, log, stdio, env = {}) {
   const out = openSync(log, 'a')
-  const child = spawn(command, args, { stdio: ['ignore', stdio ?? out, out] })
+  const child = spawn(command, args, { stdio: ['ignore', stdio ?? out, out], env: { ...process.env, ...env } })
   closeSync(out)
   const ended = once(child, 'exit')
   children.add(child)
@@ -48,7 +70,8 @@ export function executor(program, { dir, network, genesis, jwt, rpc, engine }) {
   const urls = network.operators.map((operator) => operator.grpc).join(',')
   const options = ['executor', '--operators', urls, '--genesis', join(network.dir, 'genesis.json')]
   options.push('--namespace', 'evm', '--data-dir', join(dir, 'executor'), '--genesis-file', genesis)
-  options.push('--rpc-listen', `127.0.0.1:${rpc}`, '--engine', `http://127.0.0.1:${engine}`, '--engine-jwt', jwt)
+  options.push('--rpc-listen', `127.0.0.1:${rpc}`)
+  if (engine) options.push('--engine', `http://127.0.0.1:${engine}`, '--engine-jwt', jwt)
   return start(program, options, join(dir, 'executor.log'))
 }
 
@@ -62,11 +85,53 @@ export function client({ dir, genesis, jwt, rpc, engine, port }) {
   return start(process.execPath, [program, ...options.map(String)], join(dir, 'client.log'))
 }
 
+// Foundry's node as it comes from npm, with nothing in its state but what the genesis has.
+export function anvil({ dir, genesis, fork, gasLimit, port }) {
+  const arch = process.arch === 'x64' ? 'amd64' : process.arch
+  const manifest = createRequire(import.meta.url).resolve(`@foundry-rs/anvil-${process.platform}-${arch}/package.json`)
+  const options = ['--init', genesis, '--hardfork', fork, '--gas-limit', gasLimit, '--port', port, '--quiet']
+  options.push('--accounts', 0, '--disable-default-create2-deployer', '--no-mining', '--order', 'fifo')
+  options.push('--disable-min-priority-fee', '--disable-pool-balance-checks', '--transaction-block-keeper', 8)
+  return start(join(dirname(manifest), 'bin', 'anvil'), options.map(String), join(dir, 'anvil.log'))
+}
+
+// Ethereum's executable specification, whose packages lie in `packages`, takes the first of an executor's `count` blocks;
+// says how many, or throws.
+export async function specification(packages, { fork, genesis, url, dir, count }) {
+  const program = new URL('specification.py', import.meta.url).pathname
+  const args = [program, fork, genesis, url, String(Math.min(count, SPECIFIED))]
+  const run = start('python3', args, join(dir, 'specification.log'), undefined, { PYTHONPATH: packages })
+  const [code] = await run.ended
+  if (code !== 0) throw new Error(`the specification refuses a block: ${tail(run.log)}`)
+  return tail(run.log, 1)
+}
+
+async function post(url, body) {
+  const headers = { 'content-type': 'application/json' }
+  const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify(body) })
+  return response.json()
+}
+
+const request = (method, params, id) => ({ jsonrpc: '2.0', id, method, params })
+
+function result({ error, result }, method) {
+  if (error) throw new Error(`${method}: ${error.message} (${error.code})`)
+  return result
+}
+
 // A JSON-RPC call.
 export async function call(url, method, ...params) {
-  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method, params })
-  const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body })
-  const answer = await response.json()
-  if (answer.error) throw new Error(`${method}: ${answer.error.message} (${answer.error.code})`)
-  return answer.result
+  return result(await post(url, request(method, params, 1)), method)
+}
+
+// The same method for each of many parameters, some hundred in one request; the results in their order.
+export async function calls(url, method, each) {
+  const results = []
+  for (let from = 0; from < each.length; from += BATCH) {
+    const answers = await post(url, each.slice(from, from + BATCH).map((params, id) => request(method, params, id)))
+    if (!Array.isArray(answers)) result(answers, method)
+    results.push(...answers.toSorted((one, other) => one.id - other.id).map((answer) => result(answer, method)))
+  }
+  assert.equal(results.length, each.length, `${method}: answers are missing`)
+  return results
 }

@@ -1,38 +1,24 @@
 // An execution client that nobody here wrote follows the namespace of a network beside an executor, and comes to the same
 // hash for every block.
 //
-//   node run.mjs [--squad PROGRAM] [--blocks COUNT]
+//   node run.mjs [--squad PROGRAM] [--blocks COUNT] [--forks cancun,prague] [--specification DIR]
 //
 // Four operators order mixed transactions; for each fork, one executor feeds one EthereumJS client over the Engine API.
 // In between the client is killed, then the executor, and each started again. Ends with 1 if anything differs. It needs
-// Linux: everything runs in a network of its own, where there is nothing but loopback.
+// Linux: everything runs in a network of its own, where there is nothing but loopback. With `--specification`, the packages
+// of specification.txt lie in DIR, and the first 200 blocks are given to specification.py too.
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { genesis } from './genesis.mjs'
-import { call, client, endAll, executor, operators, tail } from './processes.mjs'
+import { call, client, endAll, executor, isolated, operators, option, specification, tail } from './processes.mjs'
 import { senders, traffic } from './traffic.mjs'
 
-// Nothing that is waited for takes nearly as long; a hang is a failure.
+// No block takes nearly as long; a hang is a failure.
 const LONGEST = 240_000
-
-function option(name, otherwise) {
-  const at = process.argv.indexOf(name)
-  return at < 0 ? otherwise : process.argv[at + 1]
-}
-
-// Runs this again without any network but loopback, since the client opens a port for peers on every address.
-function isolated() {
-  const again = [process.execPath, ...process.argv.slice(1), '--isolated']
-  const script = 'ip link set lo up && exec "$@"'
-  const run = spawnSync('unshare', ['--map-root-user', '--net', 'sh', '-c', script, 'sh', ...again], { stdio: 'inherit' })
-  if (run.error) console.error(`cannot make a network of its own: ${run.error.message}; it takes util-linux and iproute2`)
-  process.exit(run.status ?? 1)
-}
 
 // One executor with the client that it feeds.
 class Pair {
@@ -45,6 +31,7 @@ class Pair {
     writeFileSync(genesisFile, JSON.stringify(genesis(fork, chainId, senders)))
     writeFileSync(jwt, randomBytes(32).toString('hex'))
     const ports = { rpc: 31_000 + 10 * at, engine: 31_001 + 10 * at, port: 31_002 + 10 * at }
+    this.checked = { fork, genesis: genesisFile, dir: home }
     this.ours = `http://127.0.0.1:${31_003 + 10 * at}`
     this.theirs = `http://127.0.0.1:${ports.rpc}`
     const common = { dir: home, genesis: genesisFile, jwt }
@@ -75,20 +62,28 @@ class Pair {
     return Number(number)
   }
 
-  async until(what, reached) {
-    const end = Date.now() + LONGEST
-    while (!(await reached())) {
+  // Waits for a block at `who`, as long as new ones come.
+  async reaches(who, url, count) {
+    let [highest, end] = [-1, 0]
+    for (;;) {
+      const number = await this.number(url)
+      if (number >= count) return
       this.check()
+      if (number > highest) [highest, end] = [number, Date.now() + LONGEST]
       if (Date.now() > end) {
         const logs = [this.executor, this.client].map(({ log }) => tail(log)).join('\n--\n')
-        throw new Error(`${this.fork}: waited ${LONGEST / 1000} s for ${what}\n${logs}`)
+        throw new Error(`${this.fork}: ${who} stood at block ${highest} for ${LONGEST / 1000} s, short of ${count}\n${logs}`)
       }
       await pause(50)
     }
   }
 
   clientReaches(count) {
-    return this.until(`block ${count} at the client`, async () => (await this.number(this.theirs)) >= count)
+    return this.reaches('the client', this.theirs, count)
+  }
+
+  executorReaches(count) {
+    return this.reaches('the executor', this.ours, count)
   }
 
   // Kills each in turn, without warning, while blocks go on.
@@ -138,9 +133,17 @@ async function main() {
     const chainId = network.namespaces.find(({ name }) => name === 'evm').kind.evm.chain_id
     const pairs = forks.map((fork, at) => new Pair(fork, at, { program, dir, network, chainId }))
     const sending = traffic(network.operators.map(({ rpc }) => rpc), chainId)
-    await Promise.all(pairs.map((pair) => pair.disturb(blocks)))
+    const disturbing = Promise.all(pairs.map((pair) => pair.disturb(blocks)))
+    // Reported where it is awaited.
+    disturbing.catch(() => {})
+    // The clients are the slowest: when there are enough blocks for them, they need not share the machine with more.
+    await Promise.race([disturbing, Promise.all(pairs.map((pair) => pair.executorReaches(blocks)))])
     const sent = await sending.stop()
+    await disturbing
     const results = await Promise.all(pairs.map((pair) => pair.compare()))
+    const packages = option('--specification')
+    const take = ({ checked, ours }, at) => specification(packages, { ...checked, url: ours, count: results[at].blocks })
+    for (const said of await Promise.all(packages ? pairs.map(take) : [])) console.log(said)
     console.table(results)
     console.log(`sent: ${JSON.stringify(sent)}`)
     console.log(`every hash and root is the same; ${((Date.now() - started) / 1000).toFixed(0)} s`)
@@ -154,5 +157,4 @@ async function main() {
   process.exit(failed ? 1 : 0)
 }
 
-if (process.argv.includes('--isolated')) await main()
-else isolated()
+await isolated(main)

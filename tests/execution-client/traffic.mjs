@@ -1,12 +1,17 @@
 // Mixed transactions from several accounts, each the next when the last is secured, until told to stop.
 import { Common, Hardfork, Mainnet } from '@ethereumjs/common'
-import { createAccessList2930Tx, createFeeMarket1559Tx, createLegacyTx } from '@ethereumjs/tx'
+import { createAccessList2930Tx, createEOACode7702Tx, createFeeMarket1559Tx, createLegacyTx } from '@ethereumjs/tx'
 import { setTimeout as pause } from 'node:timers/promises'
-import { bytesToHex, createAddressFromPrivateKey, createContractAddress, hexToBytes } from '@ethereumjs/util'
+import {
+  bigIntToHex,
+  bytesToHex,
+  createAddressFromPrivateKey,
+  createContractAddress,
+  eoaCode7702SignAuthorization,
+  hexToBytes,
+} from '@ethereumjs/util'
+import { contracts } from './contracts.mjs'
 import { call } from './processes.mjs'
-
-// A network makes blocks faster than a client in JavaScript may execute them: each account rests, in milliseconds.
-const REST = 300
 
 // Accounts of the mnemonic 'test … junk'; everybody knows these keys.
 const keys = [
@@ -15,29 +20,35 @@ const keys = [
   '0x5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a',
   '0x7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6',
 ].map((key) => hexToBytes(key))
+// Sends nothing but EIP-7702 transactions, which Cancun's rules skip: what comes after them must not need their nonces.
+const setter = hexToBytes('0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a')
+// Whose code is set; it pays for nothing.
+const authority = hexToBytes('0x8b3a350cf5c34c9194ca85829a2df0ec3153be0318b5e2d3348e872092edffba')
+// Has nothing, so all that it sends is skipped.
+const pauper = hexToBytes('0x92db14e403b83dfe3df233f83dfa3a0d7096f21ca9b0d6d6b8d88b2b4ec1564e')
 
-export const senders = keys.map((key) => createAddressFromPrivateKey(key).toString())
+const address = (key) => createAddressFromPrivateKey(key).toString()
+export const senders = [...keys, setter].map(address)
+export const setAccount = address(authority)
 
-// sstore(calldataload(0), number); log1(0, 32, number);
-// sstore(8, prevrandao ^ timestamp ^ coinbase ^ blockhash(number - 1)): what a block tells a contract goes into the state.
-const worker = '435f3555' + '435f52' + '4360205fa1' + '444218411860014303401860085500'
-// mstore(0, 42); revert(0, 32)
-const reverter = '602a5f5260205ffd'
-const deployment = (code) => `0x60${(code.length / 2).toString(16).padStart(2, '0')}80600a5f395ff300${code}`
 const word = (value) => `0x${BigInt(value).toString(16).padStart(64, '0')}`
+const receiver = (n) => `0x${BigInt(1000 + (n % 40)).toString(16).padStart(40, '0')}`
+const price = 100_000_000_000n
+const tip = 1_000_000_000n
 
 // Every kind of transaction that a wallet sends, over and over.
 const kinds = [
-  { kind: 'transfer', to: (n) => `0x${BigInt(1000 + (n % 40)).toString(16).padStart(40, '0')}`, value: 1n, gasLimit: 21_000n },
-  { kind: 'call', to: (_, deployed) => deployed[0], data: (n) => word(n % 7), gasLimit: 100_000n },
-  { kind: 'revert', to: (_, deployed) => deployed[1], gasLimit: 60_000n },
-  { kind: 'out of gas', to: (_, deployed) => deployed[0], data: (n) => word(n), gasLimit: 27_500n },
-  { kind: 'deploy', data: () => deployment(worker), gasLimit: 200_000n },
+  { kind: 'transfer', to: receiver, value: 1n, gasLimit: 21_000n },
+  { kind: 'call', to: (_, [worker]) => worker, data: (n) => word(n % 7), gasLimit: 120_000n },
+  { kind: 'revert', to: (_, [, reverter]) => reverter, gasLimit: 60_000n },
+  { kind: 'out of gas', to: (_, [worker]) => worker, data: (n) => word(n), gasLimit: 27_500n },
+  { kind: 'precompiles', to: (_, [, , prober]) => prober, data: (n) => word(n) + 'ff'.repeat(n % 200), gasLimit: 1_200_000n },
+  { kind: 'create and end', to: (_, [, , , scratch]) => scratch, value: 3n, data: (n) => word(n), gasLimit: 250_000n },
+  { kind: 'deploy', data: (n, codes) => codes[n % codes.length], gasLimit: 250_000n },
 ]
 
-function build(common, { to, data, value = 0n, gasLimit }, nonce, n, deployed) {
-  const fields = { nonce, gasLimit, value, to: to?.(n, deployed), data: data?.(n), chainId: common.chainId() }
-  const price = 100_000_000_000n
+function build(common, { to, data, value = 0n, gasLimit }, nonce, n, deployed, codes) {
+  const fields = { nonce, gasLimit, value, to: to?.(n, deployed), data: data?.(n, codes), chainId: common.chainId() }
   const accessList = fields.to && data ? [{ address: fields.to, storageKeys: [word(n % 7)] }] : []
   switch (n % 3) {
     case 0:
@@ -45,13 +56,15 @@ function build(common, { to, data, value = 0n, gasLimit }, nonce, n, deployed) {
     case 1:
       return createAccessList2930Tx({ ...fields, gasPrice: price, accessList }, { common })
     default:
-      return createFeeMarket1559Tx({ ...fields, maxFeePerGas: price, maxPriorityFeePerGas: 1_000_000_000n }, { common })
+      return createFeeMarket1559Tx({ ...fields, maxFeePerGas: price, maxPriorityFeePerGas: tip }, { common })
   }
 }
 
-// Starts; `stop` waits for what is under way and says how many of each kind were sent.
-export function traffic(urls, chainId) {
-  const common = new Common({ chain: { ...Mainnet, chainId }, hardfork: Hardfork.Cancun })
+// Starts; `stop` waits for what is under way and says how many of each kind were sent. A network makes blocks faster than
+// a client in JavaScript may execute them: each account rests, in milliseconds. For `plain` see contracts.mjs.
+export function traffic(urls, chainId, { rest = 300, plain = false } = {}) {
+  const common = new Common({ chain: { ...Mainnet, chainId }, hardfork: Hardfork.Prague })
+  const codes = contracts(plain)
   const counts = {}
   let going = true
   // An operator that is catching up says so; the same transaction may go to another one.
@@ -61,34 +74,60 @@ export function traffic(urls, chainId) {
         return await call(`${urls[(at + turn) % urls.length]}/evm`, 'eth_sendRawTransaction', raw)
       } catch (error) {
         if (turn > 20 || !/try again/.test(error.message)) throw error
-        await pause(REST)
+        await pause(300)
       }
     }
   }
-  const account = async (key, at) => {
+  const send = async (tx, key, kind, at) => {
+    await submit(bytesToHex(tx.sign(key).serialize()), at)
+    counts[kind] = (counts[kind] ?? 0) + 1
+  }
+  const deployedBy = (key) => {
     const from = createAddressFromPrivateKey(key)
-    const deployed = [0n, 1n].map((nonce) => createContractAddress(from, nonce).toString())
+    return codes.map((_, nonce) => createContractAddress(from, BigInt(nonce)).toString())
+  }
+  const mixed = async (key, at) => {
+    const deployed = deployedBy(key)
     let nonce = 0n
-    const send = async (kind, n) => {
-      const raw = bytesToHex(build(common, kind, nonce, n, deployed).sign(key).serialize())
-      await submit(raw, at)
+    for (const code of codes) {
+      const kind = { kind: 'deploy', data: () => code, gasLimit: 250_000n }
+      await send(build(common, kind, nonce, at, deployed, codes), key, kind.kind, at)
       nonce += 1n
-      counts[kind.kind] = (counts[kind.kind] ?? 0) + 1
     }
-    await send({ kind: 'deploy', data: () => deployment(worker), gasLimit: 200_000n }, at)
-    await send({ kind: 'deploy', data: () => deployment(reverter), gasLimit: 200_000n }, at)
     for (let n = at; going; n += 1) {
-      await send(kinds[n % kinds.length], n)
-      await pause(REST)
+      const kind = kinds[n % kinds.length]
+      await send(build(common, kind, nonce, n, deployed, codes), key, kind.kind, at)
+      nonce += 1n
+      await pause(rest)
     }
   }
-  const accounts = Promise.all(keys.map(account))
+  // The authority's code becomes one contract, another, and none again; each transaction calls what it has by then.
+  const setCode = async () => {
+    const targets = [...deployedBy(keys[0]), `0x${'00'.repeat(20)}`]
+    for (let nonce = 0n; going; nonce += 1n) {
+      const target = targets[Number(nonce) % targets.length]
+      const unsigned = { chainId: bigIntToHex(BigInt(chainId)), address: target, nonce: nonce ? bigIntToHex(nonce) : '0x' }
+      const fields = { nonce, gasLimit: 1_300_000n, to: setAccount, data: word(nonce), chainId }
+      const fees = { maxFeePerGas: price, maxPriorityFeePerGas: tip }
+      const authorizationList = [eoaCode7702SignAuthorization(unsigned, authority)]
+      await send(createEOACode7702Tx({ ...fields, ...fees, authorizationList }, { common }), setter, 'set code', 0)
+      await pause(rest)
+    }
+  }
+  const broke = async () => {
+    for (let nonce = 0n; going; nonce += 1n) {
+      const kind = { kind: 'without funds', to: receiver, value: 1n, gasLimit: 21_000n }
+      await send(build(common, kind, nonce, Number(nonce), [], codes), pauper, kind.kind, 1)
+      await pause(10 * rest)
+    }
+  }
+  const all = Promise.all([...keys.map(mixed), setCode(), broke()])
   // Reported by `stop`; until then it shall not end the process.
-  accounts.catch(() => {})
+  all.catch(() => {})
   return {
     stop: async () => {
       going = false
-      await accounts
+      await all
       return counts
     },
   }

@@ -10,6 +10,7 @@ import { compile, compilerVersion } from './compile.mjs'
 import { devnet } from './network.mjs'
 import { run as ethers } from './ethers.mjs'
 import { cast, forge } from './foundry.mjs'
+import { run as metamask } from './metamask.mjs'
 import { run as viem } from './viem.mjs'
 
 // The first accounts of the mnemonic 'test … junk'; everybody knows these keys.
@@ -18,10 +19,11 @@ const keys = [
   '0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d',
   '0x5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a',
   '0x7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6',
+  '0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a',
 ]
 
 // A client that hangs is a failure, and must not hang this.
-const LONGEST = 55_000
+const LONGEST = 240_000
 
 function option(name) {
   const at = process.argv.indexOf(name)
@@ -72,6 +74,7 @@ async function main() {
     const clients = [
       ['viem', viem],
       ['ethers', ethers],
+      ['MetaMask', metamask],
       ['cast', cast],
       ['forge', forge],
     ]

@@ -1,14 +1,13 @@
 //! From the client's own head to ours, block by block.
 
 use super::{
-    EngineConfig, EngineError, check_followable,
-    client::{ClientBlock, EngineClient, FORKCHOICE, Taken},
-    payload::{NEW_PAYLOAD_V3, NEW_PAYLOAD_V4, new_payload},
+    EngineConfig, EngineError, EngineMode, check_followable,
+    client::{ClientBlock, EngineClient, FORKCHOICE, GET_PAYLOAD, Taken},
+    payload::{Difference, NEW_PAYLOAD_V3, NEW_PAYLOAD_V4, Sealed},
 };
 use crate::chain::{ChainReader, Head};
 use alloy_consensus::Header;
 use alloy_primitives::B256;
-use serde_json::Value;
 use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -35,9 +34,9 @@ pub async fn drive(
     config: EngineConfig,
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), EngineError> {
-    check_followable(&reader.genesis)?;
-    let mut feeder =
-        Feeder { client: EngineClient::new(config)?, heads: reader.subscribe(), reader, pause: FIRST_PAUSE };
+    check_followable(&reader.genesis, &config.mode)?;
+    let (mode, heads) = (config.mode.clone(), reader.subscribe());
+    let mut feeder = Feeder { client: EngineClient::new(config)?, mode, heads, reader, pause: FIRST_PAUSE };
     tokio::select! {
         biased;
         _ = shutdown.wait_for(|stop| *stop) => Ok(()),
@@ -47,15 +46,10 @@ pub async fn drive(
 
 struct Feeder {
     client: EngineClient,
+    mode: EngineMode,
     reader: ChainReader,
     heads: watch::Receiver<Head>,
     pause: Duration,
-}
-
-/// What a client is given of one block.
-struct Sealed {
-    hash: B256,
-    payload: (&'static str, Value),
 }
 
 impl Feeder {
@@ -81,13 +75,17 @@ impl Feeder {
             let head = self.heads.borrow_and_update().header.number;
             while last.0 < head {
                 let number = last.0 + 1;
-                let Sealed { hash, payload } = self.sealed(number).await?;
-                // If it is only kept, the next call fails.
-                self.client.new_payload(payload, number, hash).await?;
-                if number >= said {
-                    self.client.set_head(number, hash).await?;
+                let block = self.sealed(number).await?;
+                // Up to its own head it has built all blocks, or was given them.
+                if number > said {
+                    self.compare_built(&block).await?;
                 }
-                last = (number, hash);
+                // If it is only kept, the next call fails.
+                self.client.new_payload(&block).await?;
+                if number >= said {
+                    self.client.set_head(number, block.hash).await?;
+                }
+                last = (number, block.hash);
                 self.pause = FIRST_PAUSE;
                 if number % REPORT_EVERY == 0 {
                     info!(number, behind = head - number, "execution client: fed");
@@ -97,6 +95,24 @@ impl Feeder {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Ok(()),
                 Err(_) => self.client.set_head(last.0, last.1).await?,
+            }
+        }
+    }
+
+    /// Has the client build the block above its head, if it shall; what it builds must be the block that we have.
+    async fn compare_built(&mut self, block: &Sealed) -> Result<(), EngineError> {
+        let built = match self.mode {
+            EngineMode::Payload => return Ok(()),
+            EngineMode::OpAttributes => {
+                let attributes = block.op_attributes(&self.reader.genesis);
+                self.client.build(attributes, block).await?
+            }
+            EngineMode::TestingBuildBlock { .. } => self.client.testing_build(block).await?,
+        };
+        match block.first_difference(&built) {
+            None => Ok(()),
+            Some(Difference { field, ours, theirs }) => {
+                Err(EngineError::Differs { number: block.number, field, ours, theirs })
             }
         }
     }
@@ -116,9 +132,9 @@ impl Feeder {
         }
         let lowest = number.saturating_sub(FURTHEST_BACK).max(1);
         loop {
-            let Sealed { hash, payload } = self.sealed(number).await?;
-            match self.client.new_payload(payload, number, hash).await {
-                Ok(Taken::Executed) => return Ok((number, hash)),
+            let block = self.sealed(number).await?;
+            match self.client.new_payload(&block).await {
+                Ok(Taken::Executed) => return Ok((number, block.hash)),
                 Ok(Taken::Kept) | Err(EngineError::Syncing { .. }) if number > lowest => number -= 1,
                 Ok(Taken::Kept) => return Err(EngineError::Syncing { number }),
                 Err(error) => return Err(error),
@@ -129,7 +145,11 @@ impl Feeder {
     /// Checks that the client is of this rollup; its head, which is a block of ours.
     async fn meet(&mut self) -> Result<ClientBlock, EngineError> {
         let new_payload = if self.reader.genesis.hardfork.has_requests() { NEW_PAYLOAD_V4 } else { NEW_PAYLOAD_V3 };
-        self.client.check_offers(&[new_payload, FORKCHOICE]).await?;
+        let needed = match self.mode {
+            EngineMode::OpAttributes => &[new_payload, FORKCHOICE, GET_PAYLOAD][..],
+            EngineMode::Payload | EngineMode::TestingBuildBlock { .. } => &[new_payload, FORKCHOICE],
+        };
+        self.client.check_offers(needed).await?;
         let (ours, theirs) = (self.reader.genesis.chain_id, self.client.chain_id().await?);
         if ours != theirs {
             let (ours, theirs) = (ours.to_string(), theirs.to_string());
@@ -177,7 +197,7 @@ impl Feeder {
         self.read(move |reader| {
             let body = reader.store.body(number).map_err(|error| error.to_string())?;
             let body = body.ok_or_else(|| format!("the body of block {number} is missing"))?;
-            Ok(Sealed { hash, payload: new_payload(&header, hash, &body)? })
+            Sealed::new(&header, hash, &body)
         })
         .await
     }

@@ -46,8 +46,10 @@ pub enum EngineError {
         /// Its message.
         message: String,
     },
-    /// It lacks a method that this rollup's rules need.
-    #[error("the execution client does not offer {method}, which this rollup's rules need; use a later version of it")]
+    /// It lacks a method that this rollup's rules, or the way to feed it, need.
+    #[error(
+        "the execution client does not offer {method}, which is needed here; use a later version of it, or turn the method's namespace on"
+    )]
     Missing {
         /// The method.
         method: &'static str,
@@ -88,6 +90,21 @@ pub enum EngineError {
         /// What the client says.
         detail: String,
     },
+    /// It built a block that is not ours.
+    #[error(
+        "the execution client built block {number} with another {field}: {theirs}, ours is {ours}; {}",
+        advice(field)
+    )]
+    Differs {
+        /// Block number.
+        number: u64,
+        /// The first field that differs, as the Engine API names it.
+        field: &'static str,
+        /// The executor's.
+        ours: String,
+        /// The client's.
+        theirs: String,
+    },
     /// It lacks the state below the block; it may be starting.
     #[error(
         "the execution client says SYNCING at block {number}: it lacks the state below; if this stays, it waits for peers: remove its data, or turn its own syncing off"
@@ -101,13 +118,26 @@ pub enum EngineError {
     Store(String),
 }
 
+fn advice(field: &str) -> &'static str {
+    match field {
+        "gasLimit" => "give it the rollup's gas limit as the one that it aims at",
+        "extraData" => "the OP Stack's forks that it has on want another extraData in config.squad of the genesis",
+        "baseFeePerGas" => "give it the rollup's EIP-1559 parameters",
+        "executionRequests" | "blockHash" => "it has forks on that this rollup has not",
+        _ => "the two disagree about a rule: keep both data directories and report it",
+    }
+}
+
 impl EngineError {
     /// Whether trying again can help without anybody changing something here.
     pub fn passes(&self) -> bool {
         /// JSON-RPC's "internal error" and the range of server errors: of the moment, as long as nothing else is known.
         const SERVER_ERRORS: std::ops::RangeInclusive<i64> = -32_099..=-32_000;
+        /// The Engine API's "unknown payload": the client was started anew since the block was begun.
+        const UNKNOWN_PAYLOAD: i64 = -38_001;
         match self {
             Self::Unreachable { .. } | Self::Syncing { .. } => true,
+            Self::Refused { code: UNKNOWN_PAYLOAD, .. } => true,
             Self::Refused { code, .. } => *code == -32_603 || SERVER_ERRORS.contains(code),
             _ => false,
         }

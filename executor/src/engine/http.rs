@@ -26,13 +26,14 @@ pub(super) struct Endpoint {
     host: String,
     port: u16,
     path: String,
-    secret: JwtSecret,
+    /// Of the Engine API; other APIs get no token.
+    secret: Option<JwtSecret>,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Endpoint {
-    pub(super) fn new(url: &str, secret: JwtSecret) -> Result<Self, EngineError> {
-        let fail = |detail: String| EngineError::Config(format!("{url} is no URL of an Engine API: {detail}"));
+    pub(super) fn new(url: &str, secret: Option<JwtSecret>) -> Result<Self, EngineError> {
+        let fail = |detail: String| EngineError::Config(format!("{url} is no URL of a client: {detail}"));
         let parsed: Uri = url.parse().map_err(|error| fail(format!("{error}")))?;
         if parsed.scheme_str() != Some("http") {
             return Err(fail("it must begin with http:// (put a tunnel where the network is not yours)".into()));
@@ -93,12 +94,13 @@ impl Endpoint {
         // The token is of this moment: clients take one for a minute.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        Request::post(&self.path)
+        let mut request = Request::post(&self.path)
             .header(HOST, format!("{host}:{}", self.port))
-            .header(CONTENT_TYPE, "application/json")
-            .header(AUTHORIZATION, format!("Bearer {}", self.secret.token(now)))
-            .body(Full::new(body))
-            .map_err(|error| EngineError::Config(format!("{}: {error}", self.url)))
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(secret) = &self.secret {
+            request = request.header(AUTHORIZATION, format!("Bearer {}", secret.token(now)));
+        }
+        request.body(Full::new(body)).map_err(|error| EngineError::Config(format!("{}: {error}", self.url)))
     }
 
     async fn exchange(&mut self, kept: Option<SendRequest<Full<Bytes>>>, body: Bytes) -> Result<Bytes, EngineError> {

@@ -9,8 +9,9 @@
 //!
 //! **Header fields that follow from the ordered block.** `timestamp` by
 //! [`TimestampRule`]; `prev_randao` and `parent_beacon_block_root` are the ordered header's hash
-//! (known to its proposer beforehand, so no source of randomness to bet on); `extra_data` is the
-//! ordered height (8 bytes, big-endian) and the piece (4 bytes). Everything else is Ethereum's.
+//! (known to its proposer beforehand, so no source of randomness to bet on); `extra_data` is by
+//! [`ExtraData`](crate::ExtraData), by default the ordered height (8 bytes, big-endian) and the piece (4 bytes).
+//! Everything else is Ethereum's.
 //!
 //! **System calls.** EIP-4788 and EIP-2935 before the first transaction, EIP-7002 and EIP-7251
 //! after the last one (from Prague on), each only where its contract exists. No deposit contract is
@@ -95,15 +96,13 @@ fn next_header(
         TimestampRule::NotBefore => parent.timestamp,
         TimestampRule::After => parent.timestamp.saturating_add(1),
     };
-    let mut extra = ordered.height.to_be_bytes().to_vec();
-    extra.extend(piece.to_be_bytes());
     Header {
         parent_hash,
         beneficiary: genesis.fee_recipient.unwrap_or(ordered.proposer),
         number: parent.number + 1,
         gas_limit: genesis.gas_limit,
         timestamp: not_before.max(ordered.timestamp_ms / 1000),
-        extra_data: extra.into(),
+        extra_data: genesis.extra_data(ordered.height, piece),
         mix_hash: ordered.hash,
         base_fee_per_gas: Some(next_base_fee(genesis, parent)),
         withdrawals_root: Some(EMPTY_WITHDRAWALS),

@@ -9,7 +9,7 @@ use super::verify::VerifyArgs;
 use super::watch::WatchArgs;
 use crate::bench::BenchArgs;
 use crate::config::{ConfigError, NodeConfig, Overrides, load};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -113,6 +113,18 @@ pub struct DevnetArgs {
     pub json: bool,
 }
 
+/// How an execution client is fed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum EngineModeArg {
+    /// It is handed whole blocks
+    #[default]
+    Payload,
+    /// It builds each block first from the OP Stack's payload attributes (op-geth, op-reth)
+    OpAttributes,
+    /// It builds each block first by testing_buildBlockV1 (geth, reth, Nethermind, Besu, Erigon)
+    TestingBuildBlock,
+}
+
 /// `squad executor`
 #[derive(Clone, Debug, Args)]
 pub struct ExecutorArgs {
@@ -148,6 +160,13 @@ pub struct ExecutorArgs {
     /// The file with the JWT secret that the execution client reads too
     #[arg(long, value_name = "FILE", requires = "engine")]
     pub engine_jwt: Option<PathBuf>,
+    /// How the execution client is fed: payload hands it whole blocks; in the other modes it builds each block first, from
+    /// the OP Stack's payload attributes or by testing_buildBlockV1, and must come to the same one
+    #[arg(long, value_enum, default_value_t, value_name = "MODE", requires = "engine")]
+    pub engine_mode: EngineModeArg,
+    /// Where the execution client serves testing_buildBlockV1, such as http://127.0.0.1:8645
+    #[arg(long, value_name = "URL", requires = "engine", required_if_eq("engine_mode", "testing-build-block"))]
+    pub engine_rpc: Option<String>,
     /// A level, or directives such as info,squad_executor=debug
     #[arg(long = "log", default_value = "info", value_name = "FILTER")]
     pub log: String,

@@ -12,7 +12,7 @@ mod submit;
 mod verify;
 mod watch;
 
-pub use args::{Cli, Command, DevnetArgs, ExecutorArgs, NodeArgs};
+pub use args::{Cli, Command, DevnetArgs, EngineModeArg, ExecutorArgs, NodeArgs};
 pub use clock::now;
 pub use genesis::read_genesis;
 pub use output::Output;

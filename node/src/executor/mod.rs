@@ -1,8 +1,10 @@
 //! Runs an executor as a process of its own. The only place of this crate that knows the executor.
 
-use crate::cli::ExecutorArgs;
+use crate::cli::{EngineModeArg, ExecutorArgs};
 use anyhow::{Context, bail};
-use squad_executor::{EngineConfig, ExecutorConfig, Genesis, JwtSecret, RollupConfig, RpcLimits, StateConfig};
+use squad_executor::{
+    EngineConfig, EngineMode, ExecutorConfig, Genesis, JwtSecret, RollupConfig, RpcLimits, StateConfig,
+};
 use squad_types::NamespaceKind;
 use std::path::Path;
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,7 +39,10 @@ pub async fn run(args: ExecutorArgs) -> anyhow::Result<()> {
         bail!("namespace '{}' is opaque: only an EVM namespace can be executed", args.namespace);
     };
     let engine = match (args.engine, args.engine_jwt) {
-        (Some(url), Some(file)) => Some(EngineConfig { url, secret: JwtSecret::from_file(&file)? }),
+        (Some(url), Some(file)) => {
+            let mode = engine_mode(args.engine_mode, args.engine_rpc)?;
+            Some(EngineConfig { url, secret: JwtSecret::from_file(&file)?, mode })
+        }
         _ => None,
     };
     let rollup = RollupConfig {
@@ -63,9 +68,30 @@ pub async fn run(args: ExecutorArgs) -> anyhow::Result<()> {
     squad_executor::run(config, None, stopped).await.context("the executor stopped")
 }
 
+fn engine_mode(mode: EngineModeArg, rpc: Option<String>) -> anyhow::Result<EngineMode> {
+    match (mode, rpc) {
+        (EngineModeArg::Payload, None) => Ok(EngineMode::Payload),
+        (EngineModeArg::OpAttributes, None) => Ok(EngineMode::OpAttributes),
+        (EngineModeArg::TestingBuildBlock, Some(rpc)) => Ok(EngineMode::TestingBuildBlock { rpc }),
+        (EngineModeArg::TestingBuildBlock, None) => bail!("--engine-mode testing-build-block needs --engine-rpc"),
+        (_, Some(_)) => bail!("--engine-rpc is only used by --engine-mode testing-build-block; leave one of them out"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_a_block_is_built_is_named_if_it_is_used_and_not_else() {
+        let rpc = || Some("http://127.0.0.1:8645".to_owned());
+        assert_eq!(engine_mode(EngineModeArg::Payload, None).unwrap(), EngineMode::Payload);
+        assert_eq!(engine_mode(EngineModeArg::OpAttributes, None).unwrap(), EngineMode::OpAttributes);
+        let testing = EngineMode::TestingBuildBlock { rpc: rpc().unwrap() };
+        assert_eq!(engine_mode(EngineModeArg::TestingBuildBlock, rpc()).unwrap(), testing);
+        assert!(engine_mode(EngineModeArg::TestingBuildBlock, None).is_err());
+        assert!(engine_mode(EngineModeArg::Payload, rpc()).unwrap_err().to_string().contains("--engine-rpc"));
+    }
 
     #[test]
     fn a_genesis_file_takes_the_place_of_the_development_genesis() {

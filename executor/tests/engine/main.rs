@@ -1,18 +1,21 @@
 //! Feeding an execution client over the Engine API, against a server that checks all that is on the wire.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod build;
+mod builder;
+#[path = "../common/mod.rs"]
 mod common;
-#[path = "common/engine_server.rs"]
-mod engine_server;
+mod server;
 
 use alloy_eips::eip7002::WITHDRAWAL_REQUEST_PREDEPLOY_ADDRESS;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
 use common::{LOGGER, Ordered, REVERTER, STORER, deploy_code};
-use engine_server::{EngineServer, Fake, Say};
 use serde_json::json;
+use server::{EngineServer, Fake, Say};
 use squad_executor::{
-    Chain, ChainReader, ChannelForwarder, ChannelSource, EngineConfig, EngineError, Error, Genesis, Hardfork,
-    JwtSecret, OrderedBlock, RollupConfig, RpcLimits, StateConfig, TimestampRule, dev_accounts, drive, run_with,
+    Chain, ChainReader, ChannelForwarder, ChannelSource, EngineConfig, EngineError, EngineMode, Error, Genesis,
+    Hardfork, JwtSecret, OrderedBlock, RollupConfig, RpcLimits, StateConfig, TimestampRule, dev_accounts, drive,
+    run_with,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -89,15 +92,19 @@ impl Rollup {
 }
 
 fn config(url: String) -> EngineConfig {
-    EngineConfig { url, secret: JwtSecret::new(SECRET) }
+    EngineConfig { url, secret: JwtSecret::new(SECRET), mode: EngineMode::Payload }
 }
 
 type Driving = tokio::task::JoinHandle<Result<(), EngineError>>;
 
 /// Drives in the background until the sender is dropped.
 fn start(reader: ChainReader, url: String) -> (watch::Sender<bool>, Driving) {
+    start_with(reader, config(url))
+}
+
+fn start_with(reader: ChainReader, config: EngineConfig) -> (watch::Sender<bool>, Driving) {
     let (stop, stopped) = watch::channel(false);
-    (stop, tokio::spawn(drive(reader, config(url), stopped)))
+    (stop, tokio::spawn(drive(reader, config, stopped)))
 }
 
 /// How driving a chain of two blocks ends where it must end by itself.

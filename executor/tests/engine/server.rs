@@ -1,6 +1,8 @@
 //! An execution client as far as the Engine API shows one: it checks tokens, builds each header again from its payload,
-//! keeps a chain, and knows what it has not been given. It executes nothing.
+//! keeps a chain, and knows what it has not been given. It executes nothing. Every field must be encoded as the
+//! specification says.
 
+use crate::builder::{Builder, data, keys, quantity};
 use alloy_consensus::{Header, constants::EMPTY_WITHDRAWALS, proofs::ordered_trie_root_encoded};
 use alloy_eips::eip7685::Requests;
 use alloy_primitives::{Address, B256, Bloom, Bytes, U64, U256};
@@ -49,6 +51,8 @@ pub(crate) struct Fake {
     /// Every method called, with the number of the block if there is one.
     pub(crate) calls: Vec<(String, Option<u64>)>,
     pub(crate) connections: usize,
+    /// How it builds blocks, if it can.
+    pub(crate) builder: Option<Builder>,
 }
 
 pub(crate) type Shared = Arc<Mutex<Fake>>;
@@ -67,13 +71,27 @@ impl Fake {
         let chain = vec![(genesis.hash_slow(), genesis)];
         let (given, says) = (BTreeMap::new(), BTreeMap::new());
         let unexecuted = BTreeSet::new();
-        Self { secret, chain_id, offers, chain, given, unexecuted, says, calls: Vec::new(), connections: 0 }
+        Self {
+            secret,
+            chain_id,
+            offers,
+            chain,
+            given,
+            unexecuted,
+            says,
+            calls: Vec::new(),
+            connections: 0,
+            builder: None,
+        }
     }
 
     /// As after a crash: everything above block `number` is lost.
     pub(crate) fn forget(&mut self, number: u64) {
         self.chain.truncate(number as usize + 1);
         self.given.clear();
+        if let Some(builder) = &mut self.builder {
+            builder.begun = None;
+        }
     }
 
     pub(crate) fn say(&mut self, method: &'static str, says: impl IntoIterator<Item = Say>) {
@@ -101,7 +119,7 @@ impl Fake {
         self.unexecuted = self.chain[number as usize + 1..].iter().map(|(hash, _)| *hash).collect();
     }
 
-    fn known(&self, hash: &B256) -> Option<&Header> {
+    pub(crate) fn known(&self, hash: &B256) -> Option<&Header> {
         if self.unexecuted.contains(hash) {
             return None;
         }
@@ -123,14 +141,18 @@ impl Fake {
                     .map_or(Value::Null, |(hash, header)| json!({"number": U64::from(header.number), "hash": hash})))
             }
             "engine_newPayloadV3" | "engine_newPayloadV4" => Ok(self.new_payload(method, params)),
-            "engine_forkchoiceUpdatedV3" => Ok(self.forkchoice(params)),
+            "engine_forkchoiceUpdatedV3" => self.forkchoice(params),
+            "engine_getPayloadV3" if self.builder.is_some() => self.get_payload(params),
             other => Err((-32_601, format!("the method {other} does not exist"))),
         }
     }
 
     fn new_payload(&mut self, method: &str, params: &Value) -> Value {
+        assert_eq!(params.as_array().unwrap().len(), if method == "engine_newPayloadV4" { 4 } else { 3 });
+        check_encoding(&params[0]);
         let payload: Payload = serde_json::from_value(params[0].clone()).unwrap();
         assert_eq!(params[1], json!([]));
+        data(&params[2], Some(32));
         let beacon_root: B256 = serde_json::from_value(params[2].clone()).unwrap();
         let requests = (method == "engine_newPayloadV4").then(|| {
             let requests: Vec<Bytes> = serde_json::from_value(params[3].clone()).unwrap();
@@ -151,12 +173,18 @@ impl Fake {
         status("VALID", Value::Null)
     }
 
-    fn forkchoice(&mut self, params: &Value) -> Value {
+    fn forkchoice(&mut self, params: &Value) -> Result<Value, (i64, String)> {
+        keys(&params[0], &["headBlockHash", "safeBlockHash", "finalizedBlockHash"]);
+        data(&params[0]["headBlockHash"], Some(32));
         let hash: B256 = serde_json::from_value(params[0]["headBlockHash"].clone()).unwrap();
         assert_eq!(params[0]["safeBlockHash"], params[0]["headBlockHash"]);
         assert_eq!(params[0]["finalizedBlockHash"], params[0]["headBlockHash"]);
-        assert_eq!(params[1], Value::Null);
-        let status = |status: &str| json!({"payloadStatus": {"status": status, "latestValidHash": null, "validationError": null}, "payloadId": null});
+        let status = |status: &str, id: Value| json!({"payloadStatus": {"status": status, "latestValidHash": null, "validationError": null}, "payloadId": id});
+        if params[1] != Value::Null {
+            assert_eq!(self.chain.last().unwrap().0, hash, "blocks are built on the head");
+            return self.begin(hash, &params[1]).map(|id| status("VALID", json!(id)));
+        }
+        let status = |said: &str| Ok(status(said, Value::Null));
         let Some(header) = self.known(&hash).cloned() else { return status("SYNCING") };
         let number = header.number as usize;
         if number < self.chain.len() {
@@ -167,6 +195,20 @@ impl Fake {
         self.chain.push((hash, header));
         status("VALID")
     }
+}
+
+/// Checks `ExecutionPayloadV3`'s encoding: quantities without leading zeros, data with all of its digits.
+fn check_encoding(payload: &Value) {
+    for name in ["blockNumber", "gasLimit", "gasUsed", "timestamp", "baseFeePerGas", "blobGasUsed", "excessBlobGas"] {
+        quantity(&payload[name]);
+    }
+    for name in ["parentHash", "stateRoot", "receiptsRoot", "prevRandao", "blockHash"] {
+        data(&payload[name], Some(32));
+    }
+    data(&payload["feeRecipient"], Some(20));
+    data(&payload["logsBloom"], Some(256));
+    data(&payload["extraData"], None);
+    payload["transactions"].as_array().unwrap().iter().for_each(|raw| data(raw, None));
 }
 
 /// `ExecutionPayloadV3`, read by its specification and nothing else.
@@ -220,19 +262,27 @@ impl Payload {
     }
 }
 
-async fn serve(fake: Shared, request: Request<Incoming>) -> Option<Response<Full<Bytes>>> {
+/// `open`: where a client serves its ordinary JSON-RPC, to anybody; else the Engine API.
+async fn serve(fake: Shared, request: Request<Incoming>, open: bool) -> Option<Response<Full<Bytes>>> {
     let reply = |status: u16, body: Vec<u8>| {
         let status = StatusCode::from_u16(status).unwrap();
         Some(Response::builder().status(status).body(Full::new(Bytes::from(body))).unwrap())
     };
     assert_eq!(request.headers()["content-type"], "application/json");
-    let refused = fake.lock().unwrap().authorised(&request).err();
+    let refused = match open {
+        true => {
+            assert!(request.headers().get("authorization").is_none(), "a token for the Engine API was sent elsewhere");
+            None
+        }
+        false => fake.lock().unwrap().authorised(&request).err(),
+    };
     let body = request.into_body().collect().await.ok()?.to_bytes();
     if let Some(reason) = refused {
         return reply(401, reason.into_bytes());
     }
     let call: Value = serde_json::from_slice(&body).unwrap();
     let (method, params, id) = (call["method"].as_str().unwrap(), &call["params"], &call["id"]);
+    assert_eq!(call["jsonrpc"], "2.0");
     let mut fake = fake.lock().unwrap();
     let number = serde_json::from_value::<U64>(params[0]["blockNumber"].clone()).ok().map(|number| number.to());
     fake.calls.push((method.to_owned(), number));
@@ -244,7 +294,7 @@ async fn serve(fake: Shared, request: Request<Incoming>) -> Option<Response<Full
         }
         Some(Say::Http(status, body)) => return reply(status, body),
         Some(Say::Nothing) => return None,
-        None => match fake.answer(method, params) {
+        None => match if open { fake.answer_open(method, params) } else { fake.answer(method, params) } {
             Ok(result) => json!({"jsonrpc": "2.0", "id": id, "result": result}),
             Err((code, message)) => json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}}),
         },
@@ -258,8 +308,18 @@ impl EngineServer {
         Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), Arc::new(Mutex::new(fake)))
     }
 
+    /// The same client's ordinary JSON-RPC, on another free port; its URL.
+    pub(crate) async fn open(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve_on(listener, self.fake.clone(), true).url()
+    }
+
     /// Serves on a socket.
     pub(crate) fn on(listener: TcpListener, fake: Shared) -> Self {
+        Self::serve_on(listener, fake, false)
+    }
+
+    fn serve_on(listener: TcpListener, fake: Shared, open: bool) -> Self {
         let address = listener.local_addr().unwrap();
         let (moved, head) = watch::channel(0);
         let shared = fake.clone();
@@ -270,7 +330,7 @@ impl EngineServer {
                 let service = service_fn(move |request| {
                     let (fake, moved) = (fake.clone(), moved.clone());
                     async move {
-                        let answer = serve(fake.clone(), request).await;
+                        let answer = serve(fake.clone(), request, open).await;
                         moved.send_replace(fake.lock().unwrap().chain.len() as u64 - 1);
                         // An error closes the connection without an answer.
                         answer.ok_or(std::io::Error::other("said nothing"))
