@@ -42,7 +42,7 @@ use crate::{
     chain::{ChainReader, Head},
     pending::Pending,
     source::Refusal,
-    state::StateView,
+    state::{Layered, StateView},
     status::Status,
 };
 use alloy_consensus::Header;
@@ -70,6 +70,7 @@ pub struct RpcContext {
     forward: Arc<dyn Fn(Bytes) -> Submission + Send + Sync>,
     filters: Arc<Filters>,
     recent: Arc<Recent>,
+    upcoming: Arc<pending_block::Progress>,
     limits: RpcLimits,
     /// Places for requests that read.
     reads: Arc<Semaphore>,
@@ -96,7 +97,17 @@ impl RpcContext {
         });
         let limits = RpcLimits::default();
         let reads = Arc::new(Semaphore::new(limits.reads.max(1)));
-        Self { chain, pending, status, forward, filters: Arc::default(), recent: Arc::default(), limits, reads }
+        Self {
+            chain,
+            pending,
+            status,
+            forward,
+            filters: Arc::default(),
+            recent: Arc::default(),
+            upcoming: Arc::default(),
+            limits,
+            reads,
+        }
     }
 
     fn limit(&mut self, limits: RpcLimits) {
@@ -108,7 +119,7 @@ impl RpcContext {
         self.chain.head()
     }
 
-    /// Number and hash of the block that `id` names; `None` if there is none (yet).
+    /// Number of the ordered block that `id` names, for `pending` the head; `None` if there is none (yet).
     fn resolve(&self, id: BlockId) -> Reply<Option<u64>> {
         let head = self.head().header.number;
         Ok(match id {
@@ -131,10 +142,13 @@ impl RpcContext {
     }
 
     /// Header and readable state of the block that `id` names.
-    fn state(&self, id: BlockId) -> Reply<(Header, StateView)> {
+    fn state(&self, id: BlockId) -> Reply<(Header, Layered<StateView>)> {
+        if id == BlockId::Pending {
+            return pending_block::state(self);
+        }
         let number = self.resolve(id)?.ok_or_else(|| refused("header not found"))?;
         let (header, _) = self.header(number)?;
         let view = self.chain.state_at(number).map_err(state::unreadable)?;
-        Ok((header, view))
+        Ok((header, Layered::plain(view)))
     }
 }
