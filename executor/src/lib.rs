@@ -22,6 +22,7 @@ mod engine;
 mod error;
 mod evm;
 mod follow;
+mod forward;
 mod genesis;
 mod genesis_file;
 mod grpc;
@@ -44,8 +45,9 @@ pub use engine::{EngineConfig, EngineError, EngineMode, JwtSecret, check_followa
 pub use error::{Error, Result};
 pub use evm::*;
 pub use follow::follow;
+pub use forward::GrpcForwarder;
 pub use genesis::*;
-pub use grpc::{GrpcFeed, GrpcForwarder, GrpcOperators};
+pub use grpc::{GrpcFeed, GrpcOperators};
 pub use logs::{FoundLog, FoundLogs, LogFilter};
 pub use operators::{Feed, FeedError, OperatorSource, Operators};
 pub use pending::{MAX_PENDING, Pending, PendingTransaction};

@@ -20,7 +20,7 @@
 
 use super::{Evm, EvmBlock, Skipped, StoredBody, StoredReceipt, StoredTransaction, block_env, evm};
 use crate::{
-    Error, Genesis, Result, SenderTransaction, SkipReason, TimestampRule, raw_hash,
+    Error, Genesis, Hardfork, Result, SenderTransaction, SkipReason, TimestampRule, raw_hash,
     source::OrderedBlock,
     state::{Delta, Overlay, StateError, StateRead, StateWriter},
 };
@@ -92,16 +92,12 @@ fn next_header(
     ordered: &OrderedBlock,
     piece: u32,
 ) -> Header {
-    let not_before = match genesis.timestamp_rule {
-        TimestampRule::NotBefore => parent.timestamp,
-        TimestampRule::After => parent.timestamp.saturating_add(1),
-    };
     Header {
         parent_hash,
         beneficiary: genesis.fee_recipient.unwrap_or(ordered.proposer),
         number: parent.number + 1,
         gas_limit: genesis.gas_limit,
-        timestamp: not_before.max(ordered.timestamp_ms / 1000),
+        timestamp: next_timestamp(genesis, parent, ordered.timestamp_ms),
         extra_data: genesis.extra_data(ordered.height, piece),
         mix_hash: ordered.hash,
         base_fee_per_gas: Some(next_base_fee(genesis, parent)),
@@ -111,6 +107,15 @@ fn next_header(
         parent_beacon_block_root: Some(ordered.hash),
         ..Header::default()
     }
+}
+
+/// Timestamp of the block after `parent` in an ordered block of that time.
+pub(super) fn next_timestamp(genesis: &Genesis, parent: &Header, ordered_ms: u64) -> u64 {
+    let not_before = match genesis.timestamp_rule {
+        TimestampRule::NotBefore => parent.timestamp,
+        TimestampRule::After => parent.timestamp.saturating_add(1),
+    };
+    not_before.max(ordered_ms / 1000)
 }
 
 /// Base fee of the block after `parent` (EIP-1559).
@@ -133,7 +138,7 @@ pub(super) fn fill_roots(header: &mut Header, body: &StoredBody) {
         bloom.accrue_log(log);
         bloom
     });
-    header.gas_used = body.receipts.last().map_or(0, |receipt| receipt.cumulative_gas_used);
+    header.gas_used = body.gas_used();
 }
 
 /// What an EVM block is made of, before its header.
@@ -144,8 +149,9 @@ pub(super) struct Built {
 }
 
 /// One EVM block under construction.
-pub(super) struct Piece<'a, B: StateRead> {
-    genesis: &'a Genesis,
+pub(super) struct Piece<B: StateRead> {
+    hardfork: Hardfork,
+    vault: Option<Address>,
     evm: Evm<B>,
     base_fee: u64,
     parent_hash: B256,
@@ -156,17 +162,23 @@ pub(super) struct Piece<'a, B: StateRead> {
     body: StoredBody,
 }
 
-impl<'a, B: StateRead> Piece<'a, B> {
-    pub(super) fn new(genesis: &'a Genesis, base: B, header: &Header) -> Self {
+impl<B: StateRead> Piece<B> {
+    pub(super) fn new(genesis: &Genesis, base: B, header: &Header) -> Self {
+        Self::resume(genesis, base, header, StoredBody::default())
+    }
+
+    /// Goes on with a block that holds `body` already, on the state after that.
+    pub(super) fn resume(genesis: &Genesis, base: B, header: &Header, body: StoredBody) -> Self {
         Self {
-            genesis,
+            hardfork: genesis.hardfork,
+            vault: genesis.base_fee_vault,
             evm: evm(genesis, block_env(genesis, header), base),
             base_fee: header.base_fee_per_gas.unwrap_or_default(),
             parent_hash: header.parent_hash,
             gas_limit: header.gas_limit,
-            gas_used: 0,
-            bytes: 0,
-            body: StoredBody::default(),
+            gas_used: body.gas_used(),
+            bytes: body.transactions.iter().map(|tx| tx.raw.len()).sum(),
+            body,
         }
     }
 
@@ -185,8 +197,13 @@ impl<'a, B: StateRead> Piece<'a, B> {
     /// The calls before the first transaction.
     pub(super) fn begin(&mut self, ordered: &OrderedBlock) -> Result<()> {
         self.system_call(ordered.height, eip4788::BEACON_ROOTS_ADDRESS, ordered.hash)?;
-        if self.genesis.hardfork.has_requests() {
-            self.system_call(ordered.height, eip2935::HISTORY_STORAGE_ADDRESS, self.parent_hash)?;
+        self.keep_parent(ordered.height)
+    }
+
+    /// Gives the parent's hash to the contract that keeps them.
+    pub(super) fn keep_parent(&mut self, height: u64) -> Result<()> {
+        if self.hardfork.has_requests() {
+            self.system_call(height, eip2935::HISTORY_STORAGE_ADDRESS, self.parent_hash)?;
         }
         Ok(())
     }
@@ -219,17 +236,22 @@ impl<'a, B: StateRead> Piece<'a, B> {
         let requests = self.body.requests.as_ref().map(|requests| Requests::from_requests(requests.iter().cloned()));
         let requests_hash = requests.map(|requests| requests.requests_hash());
         let mut overlay = self.evm.ctx.journaled_state.database;
-        credit_vault(self.genesis, &mut overlay, self.base_fee, self.gas_used).map_err(|error| fatal(height, error))?;
+        credit_vault(self.vault, &mut overlay, self.base_fee, self.gas_used).map_err(|error| fatal(height, error))?;
         Ok(Built { body: self.body, delta: overlay.into_delta(), requests_hash })
+    }
+
+    /// The block so far, and what it changed since it was begun or resumed.
+    pub(super) fn pause(self) -> (StoredBody, Delta) {
+        (self.body, self.evm.ctx.journaled_state.database.into_delta())
     }
 
     /// Whether `tx` belongs into the next block: it does not fit into the gas or the bytes left
     /// here, but nothing else speaks against it.
-    fn must_wait(&mut self, tx: &SenderTransaction, bytes: usize) -> Result<bool, StateError> {
+    pub(super) fn must_wait(&mut self, tx: &SenderTransaction, bytes: usize) -> Result<bool, StateError> {
         let (sender, tx) = (tx.sender, &tx.envelope);
         let gas = tx.gas_limit();
         let fits = gas <= self.gas_limit - self.gas_used && self.bytes + bytes <= MAX_TRANSACTION_BYTES;
-        let never = gas > self.gas_limit || (self.genesis.hardfork.has_tx_gas_cap() && gas > TX_GAS_LIMIT_CAP);
+        let never = gas > self.gas_limit || (self.hardfork.has_tx_gas_cap() && gas > TX_GAS_LIMIT_CAP);
         if fits || never || self.body.transactions.is_empty() {
             return Ok(false);
         }
@@ -238,7 +260,12 @@ impl<'a, B: StateRead> Piece<'a, B> {
         Ok(account.nonce == tx.nonce() && account.balance >= cost && tx.max_fee_per_gas() >= u128::from(self.base_fee))
     }
 
-    fn transact(&mut self, height: u64, tx: SenderTransaction, raw: bytes::Bytes) -> Result<Result<(), SkipReason>> {
+    pub(super) fn transact(
+        &mut self,
+        height: u64,
+        tx: SenderTransaction,
+        raw: bytes::Bytes,
+    ) -> Result<Result<(), SkipReason>> {
         let result = match self.evm.transact_commit(tx.environment()) {
             Ok(result) => result,
             Err(EVMError::Transaction(invalid)) => return Ok(Err(invalid.into())),
@@ -280,7 +307,7 @@ impl<'a, B: StateRead> Piece<'a, B> {
     }
 
     fn requests(&mut self, height: u64) -> Result<Option<Vec<Bytes>>> {
-        if !self.genesis.hardfork.has_requests() {
+        if !self.hardfork.has_requests() {
             return Ok(None);
         }
         let mut requests = Requests::default();
@@ -298,18 +325,18 @@ impl<'a, B: StateRead> Piece<'a, B> {
 }
 
 fn credit_vault<B: StateRead>(
-    genesis: &Genesis,
+    vault: Option<Address>,
     overlay: &mut Overlay<B>,
     base_fee: u64,
     gas_used: u64,
 ) -> Result<(), StateError> {
-    match genesis.base_fee_vault {
+    match vault {
         Some(vault) => overlay.credit(vault, U256::from(base_fee) * U256::from(gas_used)),
         None => Ok(()),
     }
 }
 
-fn fatal(height: u64, error: impl std::fmt::Display) -> Error {
+pub(super) fn fatal(height: u64, error: impl std::fmt::Display) -> Error {
     Error::Evm { height, detail: error.to_string() }
 }
 

@@ -4,12 +4,14 @@ mod access;
 mod block;
 mod call;
 mod record;
+mod upcoming;
 
 pub use access::{AccessOutcome, access_list};
 pub use block::Execution;
 pub(crate) use block::{execute, next_base_fee};
 pub use call::{CALL_GAS_CAP, CallError, CallOutcome, CallRequest, call, estimate_gas};
 pub use record::{EvmBlock, Skipped, StoredBody, StoredReceipt, StoredTransaction};
+pub(crate) use upcoming::{PendingBlock, Upcoming};
 
 use crate::{
     Genesis,

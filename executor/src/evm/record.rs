@@ -62,6 +62,13 @@ pub struct StoredBody {
     pub requests: Option<Vec<Bytes>>,
 }
 
+impl StoredBody {
+    /// Gas of all its transactions.
+    pub(crate) fn gas_used(&self) -> u64 {
+        self.receipts.last().map_or(0, |receipt| receipt.cumulative_gas_used)
+    }
+}
+
 /// A complete EVM block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EvmBlock {

@@ -44,7 +44,7 @@ pub(super) fn by_hash(ctx: &RpcContext, mut args: Args) -> Reply {
 
 fn count(ctx: &RpcContext, id: BlockId) -> Reply {
     if id == BlockId::Pending {
-        return Ok(quantity(pending_block::upcoming(ctx)?.len()));
+        return Ok(quantity(pending_block::present(ctx)?.body.transactions.len()));
     }
     Ok(load(ctx, id)?.map_or(Value::Null, |block| quantity(block.body.transactions.len())))
 }
@@ -80,6 +80,9 @@ pub(super) fn uncles_by_hash(ctx: &RpcContext, mut args: Args) -> Reply {
 pub(super) fn receipts(ctx: &RpcContext, mut args: Args) -> Reply {
     let id = args.block_required()?;
     args.end()?;
+    if id == BlockId::Pending {
+        return pending_block::receipts(ctx);
+    }
     let Some(block) = load(ctx, id)? else { return Ok(Value::Null) };
     let mut logs_before = 0;
     let pairs = block.body.transactions.iter().zip(&block.body.receipts).enumerate();
@@ -138,8 +141,7 @@ pub(super) fn raw_transaction(ctx: &RpcContext, mut args: Args) -> Reply {
 
 fn at_index(ctx: &RpcContext, id: BlockId, index: usize) -> Reply {
     if id == BlockId::Pending {
-        let upcoming = pending_block::upcoming(ctx)?;
-        return Ok(upcoming.get(index).map_or(Value::Null, format::pending_transaction));
+        return pending_block::transaction(ctx, index);
     }
     let Some(block) = load(ctx, id)? else { return Ok(Value::Null) };
     let place = Place { header: &block.header, hash: block.hash, index };

@@ -10,14 +10,14 @@ use super::{
 };
 use crate::{
     evm::{CallError, CallOutcome, CallRequest, call, estimate_gas},
-    state::StateView,
+    state::{Layered, StateView},
 };
 use alloy_consensus::Header;
 use alloy_primitives::{Bytes, U256};
 use jsonrpsee::types::ErrorObjectOwned;
 
 /// What a call runs on: the request, the block that it sees, and the state.
-type Setting = (CallRequest, Header, Overridden<StateView>);
+type Setting = (CallRequest, Header, Overridden<Layered<StateView>>);
 
 fn setting(ctx: &RpcContext, mut args: Args) -> Reply<Setting> {
     let (request, id) = (args.need(call_args::call)?, args.block()?);

@@ -100,7 +100,7 @@ pub(super) fn fields(header: &Header, block_hash: B256) -> Map<String, Value> {
 
 /// Length of the block's RLP: header, transactions (typed ones as strings), no ommers, no
 /// withdrawals.
-fn size(header: &Header, body: &StoredBody) -> usize {
+pub(super) fn size(header: &Header, body: &StoredBody) -> usize {
     use alloy_rlp::{Encodable, length_of_length};
     let transactions: usize = body
         .transactions

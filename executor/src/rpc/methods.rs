@@ -140,7 +140,7 @@ const BLOCKS: &[Method] = &[
     method("eth_blockNumber", "The latest ordered EVM block.", &[], One("Quantity"), Quick(blocks::number)),
     method(
         "eth_getBlockByNumber",
-        "A block by number or tag; null if there is none. `pending` is what is secured and not ordered yet.",
+        "A block by number or tag; null if there is none. `pending` is the head with what is secured and not ordered yet.",
         &[need("block", "BlockNumberOrTag"), FULL],
         Maybe("Block"),
         Read(blocks::by_number),
@@ -154,7 +154,7 @@ const BLOCKS: &[Method] = &[
     ),
     method(
         "eth_getBlockReceipts",
-        "All receipts of a block; null if there is none.",
+        "All receipts of a block; null if there is none. Those of `pending` name no block and say so.",
         &[BLOCK],
         MaybeList("Receipt"),
         Read(blocks::receipts),
@@ -228,7 +228,7 @@ const STATE: &[Method] = &[
     method("eth_getBalance", "Balance in wei.", &[ADDRESS, AT], One("Quantity"), Read(state::balance)),
     method(
         "eth_getTransactionCount",
-        "The next nonce; under `pending` after all that was forwarded.",
+        "The next nonce; under `pending` after all that was forwarded, also where it is not secured yet.",
         &[ADDRESS, AT],
         One("Quantity"),
         Read(state::nonce),
@@ -243,7 +243,7 @@ const STATE: &[Method] = &[
     ),
     method(
         "eth_getProof",
-        "An account and storage slots with their proofs under the block's state root (EIP-1186).",
+        "An account and storage slots with their proofs under the block's state root (EIP-1186); not under `pending`.",
         &[ADDRESS, Param { name: "slots", shape: List("Slot"), required: true }, AT],
         One("Proof"),
         Read(proof::answer),
@@ -253,7 +253,7 @@ const STATE: &[Method] = &[
 const CALLS: &[Method] = &[
     method(
         "eth_call",
-        "Runs a call and forgets its changes. A revert is error 3 with the data.",
+        "Runs a call and forgets its changes. A revert is error 3 with the data. `pending`: on what is secured.",
         &[CALL, AT, OVERRIDES, BLOCK_OVERRIDES],
         One("Bytes"),
         Execute(calls::eth_call),

@@ -30,6 +30,7 @@ mod state;
 mod submit;
 mod subscribe;
 mod sync;
+mod turns;
 
 pub use args::{
     INTERNAL, INVALID_PARAMS, LIMIT_EXCEEDED, REVERTED, SERVER_ERROR, SYNC_NONCE_GAP, SYNC_NOT_READY, SYNC_TIMEOUT,
@@ -41,8 +42,8 @@ pub use submit::MAX_TRANSACTION_BYTES;
 use crate::{
     chain::{ChainReader, Head},
     pending::Pending,
-    source::Refusal,
-    state::StateView,
+    source::Submission,
+    state::{Layered, StateView},
     status::Status,
 };
 use alloy_consensus::Header;
@@ -52,11 +53,9 @@ use bytes::Bytes;
 use filters::Filters;
 use parse::BlockId;
 use recent::Recent;
-use squad_types::Tier;
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 use tokio::sync::Semaphore;
-
-type Submission = Pin<Box<dyn Future<Output = Result<Tier, Refusal>> + Send>>;
+use turns::Turns;
 
 /// What every method can use.
 #[derive(Clone)]
@@ -67,9 +66,11 @@ pub struct RpcContext {
     pub pending: Arc<Pending>,
     /// Live facts.
     pub status: Arc<Status>,
-    forward: Arc<dyn Fn(Bytes) -> Submission + Send + Sync>,
+    forward: Arc<dyn Fn(Bytes, Option<Bytes>) -> Submission + Send + Sync>,
+    turns: Arc<Turns>,
     filters: Arc<Filters>,
     recent: Arc<Recent>,
+    upcoming: Arc<pending_block::Progress>,
     limits: RpcLimits,
     /// Places for requests that read.
     reads: Arc<Semaphore>,
@@ -89,14 +90,21 @@ impl RpcContext {
         status: Arc<Status>,
         forwarder: F,
     ) -> Self {
-        let forwarder = Arc::new(forwarder);
-        let forward = Arc::new(move |raw: Bytes| -> Submission {
-            let forwarder = forwarder.clone();
-            Box::pin(async move { forwarder.submit(raw).await })
-        });
+        let forward = Arc::new(move |raw, after| forwarder.submit(raw, after));
         let limits = RpcLimits::default();
         let reads = Arc::new(Semaphore::new(limits.reads.max(1)));
-        Self { chain, pending, status, forward, filters: Arc::default(), recent: Arc::default(), limits, reads }
+        Self {
+            chain,
+            pending,
+            status,
+            forward,
+            turns: Arc::default(),
+            filters: Arc::default(),
+            recent: Arc::default(),
+            upcoming: Arc::default(),
+            limits,
+            reads,
+        }
     }
 
     fn limit(&mut self, limits: RpcLimits) {
@@ -108,7 +116,7 @@ impl RpcContext {
         self.chain.head()
     }
 
-    /// Number and hash of the block that `id` names; `None` if there is none (yet).
+    /// Number of the ordered block that `id` names, for `pending` the head; `None` if there is none (yet).
     fn resolve(&self, id: BlockId) -> Reply<Option<u64>> {
         let head = self.head().header.number;
         Ok(match id {
@@ -131,10 +139,13 @@ impl RpcContext {
     }
 
     /// Header and readable state of the block that `id` names.
-    fn state(&self, id: BlockId) -> Reply<(Header, StateView)> {
+    fn state(&self, id: BlockId) -> Reply<(Header, Layered<StateView>)> {
+        if id == BlockId::Pending {
+            return pending_block::state(self);
+        }
         let number = self.resolve(id)?.ok_or_else(|| refused("header not found"))?;
         let (header, _) = self.header(number)?;
         let view = self.chain.state_at(number).map_err(state::unreadable)?;
-        Ok((header, view))
+        Ok((header, Layered::plain(view)))
     }
 }

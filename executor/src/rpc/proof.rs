@@ -4,7 +4,7 @@ use super::{
     RpcContext,
     args::{Args, Reply, invalid, refused},
     format::{data, quantity},
-    parse::{self, list},
+    parse::{self, BlockId, list},
     state::unreadable,
 };
 use serde_json::{Value, json};
@@ -20,6 +20,9 @@ pub(super) fn answer(ctx: &RpcContext, mut args: Args) -> Reply {
     args.end()?;
     if keys.len() > MAX_SLOTS {
         return Err(invalid(format!("{} slots are over the limit of {MAX_SLOTS}", keys.len())));
+    }
+    if id == BlockId::Pending {
+        return Err(refused("there is no proof under a pending block: it has no state root; ask for latest"));
     }
     let number = ctx.resolve(id)?.ok_or_else(|| refused("header not found"))?;
     let slots: Vec<_> = keys.iter().map(|(_, slot)| *slot).collect();

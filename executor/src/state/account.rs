@@ -74,3 +74,19 @@ pub struct Delta {
     /// Code deployed, by hash.
     pub codes: BTreeMap<B256, Bytes>,
 }
+
+impl Delta {
+    /// Adds what came after these changes.
+    pub(crate) fn then(&mut self, later: Self) {
+        for (address, change) in later.accounts {
+            let entry = self.accounts.entry(address).or_default();
+            if change.wiped {
+                *entry = change;
+            } else {
+                entry.account = change.account;
+                entry.storage.extend(change.storage);
+            }
+        }
+        self.codes.extend(later.codes);
+    }
+}

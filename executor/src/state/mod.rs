@@ -2,6 +2,7 @@
 
 mod account;
 mod cache;
+mod layered;
 mod overlay;
 mod proof;
 mod record;
@@ -12,6 +13,7 @@ mod write;
 
 pub use account::{Account, AccountDelta, Delta};
 pub(crate) use cache::{Caches, Codes};
+pub(crate) use layered::Layered;
 pub use overlay::Overlay;
 pub use proof::{AccountProof, MAX_PROOF_CHANGES, SlotProof};
 pub use view::{StateRead, StateView};

@@ -6,6 +6,7 @@ mod common;
 mod fuzz;
 mod limits;
 mod logs;
+mod pending;
 mod reads;
 mod rollup;
 mod submit;

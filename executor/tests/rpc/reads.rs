@@ -10,15 +10,16 @@ use serde_json::{Value, json};
 use squad_executor::dev_accounts;
 
 /// `mstore(0, sload(0)); mstore(32, balance(caller)); return(0, 64)`
-const READER: [u8; 15] = [0x5f, 0x54, 0x5f, 0x52, 0x33, 0x31, 0x60, 0x20, 0x52, 0x60, 0x40, 0x5f, 0xf3, 0x00, 0x00];
+pub(crate) const READER: [u8; 15] =
+    [0x5f, 0x54, 0x5f, 0x52, 0x33, 0x31, 0x60, 0x20, 0x52, 0x60, 0x40, 0x5f, 0xf3, 0x00, 0x00];
 
 /// `mstore(0, number); mstore(32, timestamp); mstore(64, basefee); mstore(96, coinbase); return(0, 128)`
-const BLOCK_READER: [u8; 21] = [
+pub(crate) const BLOCK_READER: [u8; 21] = [
     0x43, 0x5f, 0x52, 0x42, 0x60, 0x20, 0x52, 0x48, 0x60, 0x40, 0x52, 0x41, 0x60, 0x60, 0x52, 0x60, 0x80, 0x5f, 0xf3,
     0x00, 0x00,
 ];
 
-fn word(value: u64) -> String {
+pub(crate) fn word(value: u64) -> String {
     format!("{value:064x}")
 }
 
@@ -60,35 +61,6 @@ async fn a_transaction_is_found_by_hash_and_by_both_kinds_of_place() {
     let block = rollup.result("eth_getBlockByNumber", json!(["finalized", true])).await;
     assert_eq!(block["transactions"][1], found);
     assert_eq!(block.get("tier"), None);
-    rollup.stop().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pending_shows_what_is_secured_and_says_so() {
-    let mut rollup = Rollup::start().await;
-    let from = &dev_accounts()[0];
-    let raw = from.transfer(1516, 0, Address::ZERO, U256::ONE);
-    let hash = rollup.result("eth_sendRawTransaction", json!([raw])).await;
-    let pending = rollup.result("eth_getBlockByNumber", json!(["pending", false])).await;
-    let latest = rollup.result("eth_getBlockByNumber", json!(["latest", false])).await;
-    assert_eq!(
-        (&pending["number"], &pending["hash"], &pending["tier"]),
-        (&json!("0x1"), &Value::Null, &json!("secured"))
-    );
-    assert_eq!(pending["parentHash"], latest["hash"]);
-    assert_eq!(pending["transactions"], json!([hash]));
-    let whole = rollup.result("eth_getBlockByNumber", json!(["pending", true])).await;
-    assert_eq!(whole["transactions"][0]["from"], json!(from.address()));
-    let count = rollup.result("eth_getBlockTransactionCountByNumber", json!(["pending"])).await;
-    assert_eq!(count, "0x1");
-    let first = rollup.result("eth_getTransactionByBlockNumberAndIndex", json!(["pending", "0x0"])).await;
-    assert_eq!((&first["hash"], &first["blockHash"]), (&hash, &Value::Null));
-    let listed = rollup.result("squad_pendingTransactions", json!([])).await;
-    assert_eq!(listed[0]["hash"], hash);
-    assert_eq!(rollup.result("eth_getRawTransactionByHash", json!([hash])).await, json!(raw));
-    rollup.order(vec![raw]).await;
-    let pending = rollup.result("eth_getBlockByNumber", json!(["pending", false])).await;
-    assert_eq!((&pending["number"], &pending["transactions"]), (&json!("0x2"), &json!([])));
     rollup.stop().await.unwrap();
 }
 
