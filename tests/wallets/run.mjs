@@ -6,6 +6,7 @@
 // Without options it starts a devnet with target/debug/squad. Each client uses an account of its own, so they run side
 // by side. Ends with 1 if anything failed.
 import { readFileSync, writeFileSync } from 'node:fs'
+import { build, run as alloy } from './alloy.mjs'
 import { compile, compilerVersion } from './compile.mjs'
 import { devnet } from './network.mjs'
 import { run as ethers } from './ethers.mjs'
@@ -20,6 +21,7 @@ const keys = [
   '0x5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a',
   '0x7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6',
   '0x47e179ec197488593b187f80a00eb0da91f1b9d0b13f8733639f19c30a34926a',
+  '0x8b3a350cf5c34c9194ca85829a2df0ec3153be0318b5e2d3348e872092edffba',
 ]
 
 // A client that hangs is a failure, and must not hang this.
@@ -65,6 +67,7 @@ function write(table) {
 async function main() {
   const program = option('--squad') ?? new URL('../../target/debug/squad', import.meta.url).pathname
   const given = option('--rpc')
+  build()
   const network = given ? { rpc: given, stop: async () => {} } : await devnet(program)
   const results = []
   try {
@@ -77,6 +80,7 @@ async function main() {
       ['MetaMask', metamask],
       ['cast', cast],
       ['forge', forge],
+      ['alloy', alloy],
     ]
     results.push(...(await Promise.all(clients.map(([name, run], at) => client(name, run, context(at))))))
   } finally {
