@@ -1,6 +1,6 @@
 // Foundry's anvil executes the same transactions as an executor, block by block, and comes to the same state.
 //
-//   node anvil.mjs [--squad PROGRAM] [--blocks COUNT] [--forks cancun,prague,osaka] [--specification DIR]
+//   node anvil.mjs [--squad PROGRAM] [--blocks COUNT] [--forks cancun,prague,osaka] [--specification DIR] [--random SEED]
 //
 // Four operators order mixed transactions; for each fork, an executor follows them, and each of its EVM blocks is built
 // again by an anvil with the same genesis: same transactions in the same order, timestamp and beneficiary. anvil takes the
@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { genesis, systemContracts } from './genesis.mjs'
-import { anvil, call, calls, endAll, executor, isolated, operators, option, specification, tail } from './processes.mjs'
+import { anvil, call, calls, endAll, executor, isolated, operators, option, random, specification, tail } from './processes.mjs'
 import { StateRoot } from './state.mjs'
 import { senders, setAccount, traffic } from './traffic.mjs'
 
@@ -165,7 +165,7 @@ async function main() {
     const network = await operators(program, dir)
     const chainId = network.namespaces.find(({ name }) => name === 'evm').kind.evm.chain_id
     const pairs = forks.map((fork, at) => new Pair(fork, at, { program, dir, network, chainId }))
-    const sending = traffic(network.operators.map(({ rpc }) => rpc), chainId, { rest: 50, plain: true })
+    const sending = traffic(network.operators.map(({ rpc }) => rpc), chainId, { rest: 50, plain: true, random: random() })
     const following = Promise.all(pairs.map((pair) => pair.run(blocks)))
     // Reported where it is awaited.
     following.catch(() => {})
