@@ -49,7 +49,8 @@ const kinds = [
 ]
 
 function build(common, { to, data, value = 0n, gasLimit }, nonce, n, deployed, codes, made) {
-  const fields = { nonce, gasLimit, value, to: to?.(n, deployed, made), data: data?.(n, codes), chainId: common.chainId() }
+  const chainId = common.chainId()
+  const fields = { nonce, gasLimit, value, to: to?.(n, deployed, made), data: data?.(n, codes), chainId }
   const accessList = fields.to && data ? [{ address: fields.to, storageKeys: [word(n % 7)] }] : []
   switch (n % 3) {
     case 0:
