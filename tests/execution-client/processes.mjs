@@ -18,6 +18,12 @@ export function option(name, otherwise) {
   return at < 0 ? otherwise : process.argv[at + 1]
 }
 
+// The seed of random contracts, if there shall be any.
+export function random() {
+  const seed = option('--random')
+  return seed === undefined ? undefined : Number(seed)
+}
+
 // Runs `main` in a network of its own, with nothing but loopback: a client may open a port for peers on every address, and
 // ports need not be looked for.
 export async function isolated(main) {

@@ -1,7 +1,7 @@
 // An execution client that nobody here wrote follows the namespace of a network beside an executor, and comes to the same
 // hash for every block.
 //
-//   node run.mjs [--squad PROGRAM] [--blocks COUNT] [--forks cancun,prague] [--specification DIR]
+//   node run.mjs [--squad PROGRAM] [--blocks COUNT] [--forks cancun,prague] [--specification DIR] [--random SEED]
 //
 // Four operators order mixed transactions; for each fork, one executor feeds one EthereumJS client over the Engine API.
 // In between the client is killed, then the executor, and each started again. Ends with 1 if anything differs. It needs
@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { genesis } from './genesis.mjs'
-import { call, client, endAll, executor, isolated, operators, option, specification, tail } from './processes.mjs'
+import { call, client, endAll, executor, isolated, operators, option, random, specification, tail } from './processes.mjs'
 import { senders, traffic } from './traffic.mjs'
 
 // No block takes nearly as long; a hang is a failure.
@@ -132,7 +132,7 @@ async function main() {
     const network = await operators(program, dir)
     const chainId = network.namespaces.find(({ name }) => name === 'evm').kind.evm.chain_id
     const pairs = forks.map((fork, at) => new Pair(fork, at, { program, dir, network, chainId }))
-    const sending = traffic(network.operators.map(({ rpc }) => rpc), chainId)
+    const sending = traffic(network.operators.map(({ rpc }) => rpc), chainId, { random: random() })
     const disturbing = Promise.all(pairs.map((pair) => pair.disturb(blocks)))
     // Reported where it is awaited.
     disturbing.catch(() => {})

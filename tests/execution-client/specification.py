@@ -35,6 +35,9 @@ def calls(url, method, each):
         with urllib.request.urlopen(request) as response:
             answers = json.load(response)
         answers.sort(key=lambda answer: answer["id"])
+        for answer in answers:
+            if answer.get("result") is None:
+                raise SystemExit(f"{method}: {answer.get('error', 'null')}")
         results += [answer["result"] for answer in answers]
     return results
 

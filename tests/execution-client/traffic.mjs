@@ -12,6 +12,7 @@ import {
 } from '@ethereumjs/util'
 import { contracts } from './contracts.mjs'
 import { call } from './processes.mjs'
+import { randomDeployment } from './random.mjs'
 
 // Accounts of the mnemonic 'test … junk'; everybody knows these keys.
 const keys = [
@@ -47,8 +48,9 @@ const kinds = [
   { kind: 'deploy', data: (n, codes) => codes[n % codes.length], gasLimit: 250_000n },
 ]
 
-function build(common, { to, data, value = 0n, gasLimit }, nonce, n, deployed, codes) {
-  const fields = { nonce, gasLimit, value, to: to?.(n, deployed), data: data?.(n, codes), chainId: common.chainId() }
+function build(common, { to, data, value = 0n, gasLimit }, nonce, n, deployed, codes, made) {
+  const chainId = common.chainId()
+  const fields = { nonce, gasLimit, value, to: to?.(n, deployed, made), data: data?.(n, codes), chainId }
   const accessList = fields.to && data ? [{ address: fields.to, storageKeys: [word(n % 7)] }] : []
   switch (n % 3) {
     case 0:
@@ -60,9 +62,16 @@ function build(common, { to, data, value = 0n, gasLimit }, nonce, n, deployed, c
   }
 }
 
+// Contracts of random code, and calls of those that were deployed by the same account.
+const randomKinds = [
+  { kind: 'random deployment', value: 1n, data: (n) => randomDeployment(n), gasLimit: 1_500_000n },
+  { kind: 'random call', to: (n, _, made) => made[n % made.length], value: 2n, data: (n) => word(n % 9), gasLimit: 800_000n },
+]
+
 // Starts; `stop` waits for what is under way and says how many of each kind were sent. A network makes blocks faster than
-// a client in JavaScript may execute them: each account rests, in milliseconds. For `plain` see contracts.mjs.
-export function traffic(urls, chainId, { rest = 300, plain = false } = {}) {
+// a client in JavaScript may execute them: each account rests, in milliseconds. For `plain` see contracts.mjs. With `random`, a number,
+// most transactions deploy and call random contracts that follow from it.
+export function traffic(urls, chainId, { rest = 300, plain = false, random } = {}) {
   const common = new Common({ chain: { ...Mainnet, chainId }, hardfork: Hardfork.Prague })
   const codes = contracts(plain)
   const counts = {}
@@ -87,16 +96,20 @@ export function traffic(urls, chainId, { rest = 300, plain = false } = {}) {
     return codes.map((_, nonce) => createContractAddress(from, BigInt(nonce)).toString())
   }
   const mixed = async (key, at) => {
-    const deployed = deployedBy(key)
+    const [from, deployed] = [createAddressFromPrivateKey(key), deployedBy(key)]
     let nonce = 0n
     for (const code of codes) {
       const kind = { kind: 'deploy', data: () => code, gasLimit: 250_000n }
       await send(build(common, kind, nonce, at, deployed, codes), key, kind.kind, at)
       nonce += 1n
     }
+    const [made, mix] = [[], random === undefined ? kinds : [...kinds, ...Array(6).fill(randomKinds).flat()]]
     for (let n = at; going; n += 1) {
-      const kind = kinds[n % kinds.length]
-      await send(build(common, kind, nonce, n, deployed, codes), key, kind.kind, at)
+      const kind = mix[n % mix.length]
+      if (kind === randomKinds[1] && made.length === 0) continue
+      if (kind === randomKinds[0]) made.push(createContractAddress(from, nonce).toString())
+      const seed = random === undefined ? n : random * 1_000_003 + at * 100_003 + n
+      await send(build(common, kind, nonce, seed, deployed, codes, made), key, kind.kind, at)
       nonce += 1n
       await pause(rest)
     }

@@ -14,8 +14,8 @@ use tokio::net::TcpStream;
 
 /// Longest wait for an answer: a client executes one block of the gas limit in it.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// Bytes of an answer at most: a block of 8 MiB named by the hashes of its transactions, with room.
-const MAX_ANSWER_BYTES: usize = 16 << 20;
+/// Bytes of an answer at most: a block of 8 MiB in hexadecimal, with room.
+const MAX_ANSWER_BYTES: usize = 24 << 20;
 /// Where clients serve the Engine API, unless the URL says otherwise.
 const DEFAULT_PORT: u16 = 8551;
 

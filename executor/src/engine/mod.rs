@@ -32,6 +32,7 @@ pub use error::EngineError;
 pub use jwt::JwtSecret;
 
 use crate::{DEV_FEE_VAULT, ExtraData, Genesis, Hardfork, TimestampRule};
+use alloy_primitives::{Address, address};
 
 /// How a client is fed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -60,7 +61,9 @@ pub struct EngineConfig {
 }
 
 /// Where the OP Stack collects base fees.
-const OP_FEE_VAULT: alloy_primitives::Address = DEV_FEE_VAULT;
+const OP_FEE_VAULT: Address = DEV_FEE_VAULT;
+/// Where the OP Stack reads what L1 costs, which its transactions pay too; nothing there means nothing to pay.
+const OP_L1_BLOCK: Address = address!("0x4200000000000000000000000000000000000015");
 
 /// Whether a client that is fed by `mode` can come to the same blocks as this rollup.
 ///
@@ -100,6 +103,10 @@ fn check_op(genesis: &Genesis) -> Result<(), EngineError> {
         let instead =
             "the OP Stack's Isthmus is another rule than Prague; use Cancun's rules, which are those of Ecotone";
         return refuse("hardfork", instead);
+    }
+    if genesis.alloc.get(&OP_L1_BLOCK).is_some_and(|account| !account.code.is_empty() || !account.storage.is_empty()) {
+        let instead = format_args!("leave {OP_L1_BLOCK} out of alloc: the OP Stack charges for L1 by what it says");
+        return refuse("alloc", instead);
     }
     match genesis.extra_data {
         ExtraData::Place => {

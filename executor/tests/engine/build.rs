@@ -4,7 +4,7 @@ use crate::{
     builder::{Builder, Rules},
     *,
 };
-use squad_executor::{DEV_FEE_VAULT, ExtraData, GenesisHeader};
+use squad_executor::{DEV_FEE_VAULT, ExtraData, GenesisAccount, GenesisHeader};
 
 const TESTING: &str = "testing_buildBlockV1";
 const GET_PAYLOAD: &str = "engine_getPayloadV3";
@@ -216,6 +216,9 @@ async fn a_client_without_the_method_is_named() {
 async fn rules_that_the_op_stack_has_not_are_refused_before_anything_is_sent() {
     let plain = genesis_for(Rules::Ecotone);
     let holocene = genesis_for(Rules::Holocene);
+    let mut charging = plain.clone();
+    let l1_block = GenesisAccount { nonce: 1, storage: [(U256::from(7), U256::from(1))].into(), ..Default::default() };
+    charging.alloc.insert("0x4200000000000000000000000000000000000015".parse().unwrap(), l1_block);
     let cases = [
         (
             Genesis { base_fee_vault: None, ..plain.clone() },
@@ -223,6 +226,7 @@ async fn rules_that_the_op_stack_has_not_are_refused_before_anything_is_sent() {
         ),
         (Genesis { timestamp_rule: TimestampRule::NotBefore, ..plain.clone() }, "timestampRule"),
         (Genesis { hardfork: Hardfork::Prague, ..plain.clone() }, "hardfork"),
+        (charging, "leave 0x4200000000000000000000000000000000000015 out of alloc"),
         (Genesis { extra_data: ExtraData::Place, ..plain }, "extraData"),
         (Genesis { header: GenesisHeader::default(), ..holocene }, "set extraData to 0x000000000800000006"),
     ];

@@ -339,7 +339,7 @@ async fn an_answer_without_end_is_not_kept() {
     let mut rollup = Rollup::new(genesis(Hardfork::Cancun));
     rollup.transfer();
     let mut fake = rollup.client();
-    fake.say(NEW_PAYLOAD, [Say::Http(200, vec![b' '; 17 << 20])]);
+    fake.say(NEW_PAYLOAD, [Say::Http(200, vec![b' '; 25 << 20])]);
     let server = EngineServer::start(fake).await;
     let (_stop, _driving) = start(rollup.chain.reader(), server.url());
     server.reached(1).await;
