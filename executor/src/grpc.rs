@@ -1,23 +1,13 @@
-//! Operators over gRPC: their block streams, and submitting to them.
+//! Operators over gRPC: their addresses, and their block streams.
 
 use crate::{
     Error, Result,
+    forward::GrpcForwarder,
     operators::{Feed, FeedError, Operators},
-    source::{Forwarder, Refusal},
 };
-use bytes::Bytes;
-use squad_client::proto::{
-    self, BlockMessage, SubmitAnswer, SubmitRequest, SubscribeRequest, squad_client::SquadClient,
-    submit_answer::Outcome,
-};
-use squad_types::{Decode, NamespaceBlock, NamespaceId, Tier, limits::MAX_TRANSACTION_BYTES};
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use squad_client::proto::{BlockMessage, SubscribeRequest, squad_client::SquadClient};
+use squad_types::{Decode, NamespaceBlock, NamespaceId};
+use std::{sync::Arc, time::Duration};
 use tonic::{
     Streaming,
     transport::{Channel, Endpoint},
@@ -25,9 +15,6 @@ use tonic::{
 
 /// Time to connect before the next operator is asked.
 const CONNECT: Duration = Duration::from_secs(2);
-/// Time an operator has to answer a submission. Longer than it waits itself for a transaction to be secured before it
-/// says that it took it and cannot say more.
-const SUBMIT: Duration = Duration::from_secs(20);
 /// Pings that notice a dead connection under an open stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Largest message read: a block of the largest size that a network's parameters allow, with its proofs.
@@ -72,10 +59,14 @@ impl GrpcOperators {
 
     /// A forwarder to the same operators.
     pub fn forwarder(&self) -> GrpcForwarder {
-        GrpcForwarder { operators: self.clone(), preferred: Arc::new(AtomicUsize::new(0)) }
+        GrpcForwarder::new(self.clone(), self.operators.len())
     }
 
-    fn client(&self, index: usize) -> SquadClient<Channel> {
+    pub(crate) fn namespace(&self) -> NamespaceId {
+        self.namespace
+    }
+
+    pub(crate) fn client(&self, index: usize) -> SquadClient<Channel> {
         SquadClient::new(self.operators[index].channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 }
@@ -99,7 +90,7 @@ impl Operators for GrpcOperators {
     }
 }
 
-fn describe(status: &tonic::Status) -> String {
+pub(crate) fn describe(status: &tonic::Status) -> String {
     format!("{:?}: {}", status.code(), status.message())
 }
 
@@ -123,87 +114,5 @@ impl Feed for GrpcFeed {
 
     fn highest_known(&self) -> u64 {
         self.highest
-    }
-}
-
-/// Submits to the operator that answered last; to the next ones if it cannot be reached or takes nothing now.
-///
-/// Submitting to a second operator after a lost answer is safe: the network orders a transaction at most once.
-#[derive(Debug, Clone)]
-pub struct GrpcForwarder {
-    operators: GrpcOperators,
-    preferred: Arc<AtomicUsize>,
-}
-
-impl GrpcForwarder {
-    async fn submit_to(&self, index: usize, raw: Bytes) -> Result<Tier, Refusal> {
-        let request = SubmitRequest {
-            id: 1,
-            namespace: self.operators.namespace.0,
-            wait: proto::Tier::Secured.into(),
-            data: raw,
-            ..SubmitRequest::default()
-        };
-        let mut client = self.operators.client(index);
-        let exchange = async {
-            let mut answers = client.submit_transactions(tokio_stream::once(request)).await?.into_inner();
-            loop {
-                match answers.message().await? {
-                    None => return Err(tonic::Status::unavailable("it gave no answer")),
-                    Some(reply) => {
-                        if let Some(answer) = reply.answers.into_iter().find(|answer| answer.id == 1) {
-                            return Ok(answer);
-                        }
-                    }
-                }
-            }
-        };
-        match tokio::time::timeout(SUBMIT, exchange).await {
-            Ok(Ok(answer)) => judge(answer),
-            Ok(Err(status)) => Err(Refusal::Busy(describe(&status))),
-            Err(_) => Err(Refusal::Busy(format!("no answer in {} s", SUBMIT.as_secs()))),
-        }
-    }
-}
-
-fn judge(answer: SubmitAnswer) -> Result<Tier, Refusal> {
-    match answer.outcome {
-        Some(Outcome::Accepted(accepted)) => Ok(accepted.tier().into()),
-        // It is on its way already; or it was taken, and is not secured as soon as the operator waits for it.
-        Some(Outcome::Rejected(rejected)) if matches!(rejected.code.as_str(), "duplicate" | "timeout") => {
-            Ok(Tier::Batched)
-        }
-        Some(Outcome::Rejected(rejected)) if rejected.r#final => Err(Refusal::Rejected(rejected.reason)),
-        Some(Outcome::Rejected(rejected)) => {
-            Err(Refusal::Busy(format!("{}; retry after {} ms", rejected.reason, rejected.retry_after_ms)))
-        }
-        None => Err(Refusal::Busy("its answer is neither accepted nor rejected".into())),
-    }
-}
-
-impl Forwarder for GrpcForwarder {
-    async fn submit(&self, raw: Bytes) -> Result<Tier, Refusal> {
-        if raw.len() > MAX_TRANSACTION_BYTES {
-            return Err(Refusal::Rejected(format!(
-                "oversized data: transaction size {}, limit {MAX_TRANSACTION_BYTES}",
-                raw.len()
-            )));
-        }
-        let count = self.operators.count();
-        let first = self.preferred.load(Ordering::Relaxed);
-        let mut last = Refusal::Busy("no operator answered".into());
-        for index in (0..count).map(|step| (first + step) % count) {
-            match self.submit_to(index, raw.clone()).await {
-                Err(Refusal::Busy(reason)) => {
-                    tracing::warn!(operator = self.operators.name(index), reason, "operator took no transaction");
-                    last = Refusal::Busy(reason);
-                }
-                answered => {
-                    self.preferred.store(index, Ordering::Relaxed);
-                    return answered;
-                }
-            }
-        }
-        Err(last)
     }
 }

@@ -4,7 +4,7 @@ use crate::{Error, Result};
 use alloy_primitives::{Address, B256};
 use bytes::Bytes;
 use squad_types::Tier;
-use std::future::Future;
+use std::{future::Future, pin::Pin};
 use tokio::sync::mpsc;
 
 /// What one ordered block holds for the followed namespace, after verification.
@@ -59,13 +59,23 @@ pub enum Refusal {
     Rejected(String),
     /// Nobody could take it now; it may pass later.
     Busy(String),
+    /// It was to come after another one, which is not where it was sent to.
+    OutOfTurn(String),
 }
+
+/// The answer to a transaction that was handed over.
+pub type Submission = Pin<Box<dyn Future<Output = Result<Tier, Refusal>> + Send>>;
 
 /// Hands a wallet's transaction to the operators.
 pub trait Forwarder: Send + Sync + 'static {
-    /// Submits raw transaction bytes; returns when they are secured, with that tier, or when an operator took
-    /// responsibility and could not say more in time, with tier batched.
-    fn submit(&self, raw: Bytes) -> impl Future<Output = Result<Tier, Refusal>> + Send;
+    /// Hands raw transaction bytes over; the answer comes when they are secured, with that tier, or when an operator took
+    /// responsibility and could not say more in time, with tier batched. To be called from within a runtime.
+    ///
+    /// They are on their way when this returns: what is submitted later to the same operator arrives later.
+    ///
+    /// `after` is a transaction that was submitted before and has no answer yet. The one operator that is asked then takes
+    /// this one behind that one or not at all; any refusal but [`Refusal::Rejected`] says that nobody has taken it.
+    fn submit(&self, raw: Bytes, after: Option<Bytes>) -> Submission;
 }
 
 /// A source fed by a channel, for tests and in-process use.
@@ -105,11 +115,12 @@ pub struct ChannelForwarder {
 }
 
 impl Forwarder for ChannelForwarder {
-    async fn submit(&self, raw: Bytes) -> Result<Tier, Refusal> {
+    fn submit(&self, raw: Bytes, _: Option<Bytes>) -> Submission {
         use mpsc::error::TrySendError;
-        self.transactions.try_send(raw).map(|()| Tier::Secured).map_err(|error| match error {
+        let answer = self.transactions.try_send(raw).map(|()| Tier::Secured).map_err(|error| match error {
             TrySendError::Full(_) => Refusal::Busy("the queue is full; retry".into()),
             TrySendError::Closed(_) => Refusal::Busy("no operator listens".into()),
-        })
+        });
+        Box::pin(std::future::ready(answer))
     }
 }

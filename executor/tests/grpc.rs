@@ -17,7 +17,15 @@ use squad_client::proto::{
 use squad_client::testing::{TestChain, evm, keys};
 use squad_executor::{Error, ExecutorConfig, Genesis, RollupConfig, RpcLimits, StateConfig, dev_accounts, run};
 use squad_types::{Encode, NamespaceBlock, NamespaceId};
-use std::{net::SocketAddr, pin::Pin, sync::Arc};
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot, watch},
@@ -39,7 +47,10 @@ type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 struct Operator {
     blocks: Blocks,
     submitted: mpsc::Sender<Bytes>,
-    refuses: bool,
+    /// Ids of what it took.
+    taken: Arc<Mutex<HashSet<Bytes>>>,
+    /// How many it refuses from now on, as one does that is full.
+    refuses: Arc<AtomicUsize>,
 }
 
 #[tonic::async_trait]
@@ -72,15 +83,18 @@ impl Squad for Operator {
         &self,
         request: Request<Streaming<SubmitRequest>>,
     ) -> Result<Response<Boxed<SubmitReply>>, Status> {
-        let (submitted, refuses) = (self.submitted.clone(), self.refuses);
+        let (submitted, taken, refuses) = (self.submitted.clone(), self.taken.clone(), self.refuses.clone());
         let answers = request.into_inner().then(move |request| {
-            let submitted = submitted.clone();
+            let (submitted, taken, refuses) = (submitted.clone(), taken.clone(), refuses.clone());
             async move {
                 let request = request?;
-                let outcome = if refuses {
-                    let reason = "the lane is full".to_owned();
-                    Outcome::Rejected(Rejected { code: "busy".into(), reason, retry_after_ms: 50, r#final: false })
+                let no = |code: &str| Rejected { code: code.into(), reason: code.into(), ..Rejected::default() };
+                let outcome = if refuses.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+                    Outcome::Rejected(no("busy"))
+                } else if !request.after.is_empty() && !taken.lock().unwrap().contains(&request.after) {
+                    Outcome::Rejected(no("out_of_turn"))
                 } else {
+                    taken.lock().unwrap().insert(Bytes::copy_from_slice(&evm(NAMESPACE, request.data.clone()).id().0));
                     submitted.send(request.data).await.unwrap();
                     Outcome::Accepted(Accepted { tier: Tier::Batched.into(), ..Accepted::default() })
                 };
@@ -111,11 +125,16 @@ impl Squad for Operator {
 }
 
 /// Serves an operator; its address and what is submitted to it.
-async fn operator(blocks: &watch::Sender<Vec<NamespaceBlock>>, refuses: bool) -> (String, mpsc::Receiver<Bytes>) {
+async fn operator(blocks: &watch::Sender<Vec<NamespaceBlock>>, refuses: usize) -> (String, mpsc::Receiver<Bytes>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let (submitted, receiver) = mpsc::channel(16);
-    let service = SquadServer::new(Operator { blocks: blocks.subscribe(), submitted, refuses });
+    let service = SquadServer::new(Operator {
+        blocks: blocks.subscribe(),
+        submitted,
+        taken: Arc::default(),
+        refuses: Arc::new(AtomicUsize::new(refuses)),
+    });
     let incoming = TcpListenerStream::new(listener);
     tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
     (address, receiver)
@@ -156,8 +175,8 @@ fn config(network: &TestChain, dir: &tempfile::TempDir, operators: Vec<String>) 
 async fn a_transfer_goes_through_operators_and_back_and_two_executors_agree() {
     let mut network = TestChain::new(4);
     let blocks = Arc::new(watch::Sender::new(Vec::new()));
-    let (busy, _unused) = operator(&blocks, true).await;
-    let (honest, mut submitted) = operator(&blocks, false).await;
+    let (busy, _unused) = operator(&blocks, usize::MAX).await;
+    let (honest, mut submitted) = operator(&blocks, 0).await;
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     let first = executor(config(&network, &dirs[0], vec![dead().await, busy, honest.clone()])).await;
     let second = executor(config(&network, &dirs[1], vec![honest.clone()])).await;
@@ -195,12 +214,45 @@ async fn a_transfer_goes_through_operators_and_back_and_two_executors_agree() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_transactions_of_one_sender_arrive_in_order_whoever_refuses_one_in_between() {
+    let network = TestChain::new(4);
+    let blocks = watch::Sender::new(Vec::new());
+    // The first has no room for one, which the second takes; what was on its way behind that one is sent again.
+    let (full, mut to_first) = operator(&blocks, 1).await;
+    let (roomy, mut to_second) = operator(&blocks, 0).await;
+    let dir = tempfile::tempdir().unwrap();
+    let executor = executor(config(&network, &dir, vec![full, roomy])).await;
+    let raws: Vec<_> = (0..8).map(|nonce| dev_accounts()[0].transfer(1001, nonce, Address::ZERO, U256::ONE)).collect();
+    let address = executor.address;
+    let send = |raw: alloy_primitives::Bytes| {
+        tokio::spawn(async move { wallet::result(address, "eth_sendRawTransaction", json!([raw])).await })
+    };
+    let answers: Vec<_> = raws.iter().rev().cloned().map(send).collect();
+    for (answer, raw) in answers.into_iter().zip(raws.iter().rev()) {
+        assert_eq!(answer.await.unwrap(), json!(keccak256(raw)));
+    }
+    let mut arrived = Vec::new();
+    for receiver in [&mut to_first, &mut to_second] {
+        let mut here = Vec::new();
+        while let Ok(raw) = receiver.try_recv() {
+            here.push(raws.iter().position(|known| known.0 == raw).unwrap());
+        }
+        assert!(here.is_sorted(), "{here:?}");
+        arrived.extend(here);
+    }
+    arrived.sort_unstable();
+    assert_eq!(arrived, (0..8).collect::<Vec<_>>(), "each once");
+    executor.stop.send_replace(true);
+    executor.job.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_forged_block_ends_the_executor_and_names_height_and_part() {
     let mut network = TestChain::new(4);
     let mut forged = block(&mut network, vec![]);
     forged.header.timestamp = forged.header.timestamp.next();
     let blocks = watch::Sender::new(vec![forged]);
-    let (address, _submitted) = operator(&blocks, false).await;
+    let (address, _submitted) = operator(&blocks, 0).await;
     let dir = tempfile::tempdir().unwrap();
     let executor = executor(config(&network, &dir, vec![address])).await;
     let error = executor.job.await.unwrap().unwrap_err();

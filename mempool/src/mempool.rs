@@ -109,6 +109,11 @@ impl Mempool {
         self.admission.admit(&mut self.pool, now, max, source, tx, evm)
     }
 
+    /// Whether it is in the pool, or in a batch of this operator's that is not ordered yet.
+    pub fn has_taken(&self, id: &TxId) -> bool {
+        self.pool.knows(id)
+    }
+
     fn own_lane(&self) -> Option<&Lane> {
         self.lanes.get(&self.own_lane_id()?)
     }

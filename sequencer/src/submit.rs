@@ -6,7 +6,7 @@ use crate::record::Write;
 use crate::sequencer::{Outputs, Sequencer};
 use crate::timers::Timer;
 use squad_mempool::{Rejection, SealDue};
-use squad_types::{Message, VerifiedBatch};
+use squad_types::{Message, TxId, VerifiedBatch};
 
 /// Batches that one input may cause to be sealed: a bound on the loop, above what one block can take.
 const MAX_SEALS: usize = 64;
@@ -23,6 +23,12 @@ impl Sequencer {
         if let Err(rejection) = result {
             outputs.push(Output::Refused { transaction: id, rejection });
         }
+    }
+
+    /// Whether this operator took the transaction in and will batch it before any that comes later, or remembers it as
+    /// ordered: what is submitted now comes after it.
+    pub fn has_taken(&self, id: &TxId) -> bool {
+        self.mempool.has_taken(id) || self.ledger.remembers(id)
     }
 
     /// Why this node takes no transactions at all right now.

@@ -195,6 +195,7 @@ impl Client {
             data: transaction.data.clone(),
             batch: Vec::new(),
             with_confirmation: true,
+            after: Bytes::new(),
         };
         let mut rpc = self.operators.rpc(index);
         let exchange = async {

@@ -30,6 +30,7 @@ mod state;
 mod submit;
 mod subscribe;
 mod sync;
+mod turns;
 
 pub use args::{
     INTERNAL, INVALID_PARAMS, LIMIT_EXCEEDED, REVERTED, SERVER_ERROR, SYNC_NONCE_GAP, SYNC_NOT_READY, SYNC_TIMEOUT,
@@ -41,7 +42,7 @@ pub use submit::MAX_TRANSACTION_BYTES;
 use crate::{
     chain::{ChainReader, Head},
     pending::Pending,
-    source::Refusal,
+    source::Submission,
     state::{Layered, StateView},
     status::Status,
 };
@@ -52,11 +53,9 @@ use bytes::Bytes;
 use filters::Filters;
 use parse::BlockId;
 use recent::Recent;
-use squad_types::Tier;
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 use tokio::sync::Semaphore;
-
-type Submission = Pin<Box<dyn Future<Output = Result<Tier, Refusal>> + Send>>;
+use turns::Turns;
 
 /// What every method can use.
 #[derive(Clone)]
@@ -67,7 +66,8 @@ pub struct RpcContext {
     pub pending: Arc<Pending>,
     /// Live facts.
     pub status: Arc<Status>,
-    forward: Arc<dyn Fn(Bytes) -> Submission + Send + Sync>,
+    forward: Arc<dyn Fn(Bytes, Option<Bytes>) -> Submission + Send + Sync>,
+    turns: Arc<Turns>,
     filters: Arc<Filters>,
     recent: Arc<Recent>,
     upcoming: Arc<pending_block::Progress>,
@@ -90,11 +90,7 @@ impl RpcContext {
         status: Arc<Status>,
         forwarder: F,
     ) -> Self {
-        let forwarder = Arc::new(forwarder);
-        let forward = Arc::new(move |raw: Bytes| -> Submission {
-            let forwarder = forwarder.clone();
-            Box::pin(async move { forwarder.submit(raw).await })
-        });
+        let forward = Arc::new(move |raw, after| forwarder.submit(raw, after));
         let limits = RpcLimits::default();
         let reads = Arc::new(Semaphore::new(limits.reads.max(1)));
         Self {
@@ -102,6 +98,7 @@ impl RpcContext {
             pending,
             status,
             forward,
+            turns: Arc::default(),
             filters: Arc::default(),
             recent: Arc::default(),
             upcoming: Arc::default(),

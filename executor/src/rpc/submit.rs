@@ -6,6 +6,7 @@ use super::{
     format::data,
     methods::Waiting,
     parse::BlockId,
+    turns::Turn,
 };
 use crate::{
     evm::next_base_fee,
@@ -21,10 +22,11 @@ use revm::{
     primitives::{eip3860, eip7825},
 };
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Largest transaction accepted, as geth's pool.
 pub const MAX_TRANSACTION_BYTES: usize = 128 * 1024;
-/// How long a transaction waits for the ones with lower nonces, which may travel in other requests.
+/// How long a transaction waits for each of those with lower nonces, which may travel in other requests.
 const GAP_WAIT: Duration = Duration::from_secs(2);
 
 /// Why a transaction was not handed over.
@@ -62,8 +64,8 @@ impl NotTaken {
 
 /// Checks the transaction against the head's state and hands it to an operator.
 ///
-/// Answers with its hash once it is secured. Transactions of one sender leave in nonce order: one that is ahead waits a
-/// moment for the missing ones, then is refused.
+/// Answers with its hash once it is secured. Transactions of one sender leave in nonce order, without waiting for each
+/// other's answers: one that is ahead waits a moment for the missing ones, then is refused.
 pub(super) fn send_raw(ctx: &RpcContext, mut args: Args) -> Waiting<'_> {
     Box::pin(async move {
         let raw = args.bytes()?;
@@ -94,12 +96,7 @@ async fn hand_over_here(ctx: &RpcContext, raw: Bytes) -> Result<B256, NotTaken> 
     }
     check_shape(ctx, &tx.envelope, &raw)?;
     check_account(ctx, &tx)?;
-    wait_for_turn(ctx, &tx).await?;
-    let tier = (ctx.forward)(raw.0).await.map_err(|refusal| match refusal {
-        Refusal::Rejected(reason) => NotTaken::Refused(refused(reason)),
-        Refusal::Busy(reason) => NotTaken::Busy(reason),
-    })?;
-    ctx.pending.insert(tx.envelope, tx.sender, tier);
+    forward_in_turn(ctx, tx, &raw).await?;
     // It may have been ordered and executed faster than the answer came.
     if super::blocks::locate(ctx, hash)?.is_some() {
         ctx.pending.settle([hash].iter());
@@ -176,20 +173,65 @@ fn check_account(ctx: &RpcContext, tx: &SenderTransaction) -> Reply<()> {
     Ok(())
 }
 
-/// Waits until all lower nonces of the sender are executed or forwarded.
-async fn wait_for_turn(ctx: &RpcContext, tx: &SenderTransaction) -> Result<(), NotTaken> {
+/// Forwards the transaction behind those of its sender with lower nonces, and remembers it once it is answered for.
+///
+/// At first it leaves behind one that has no answer yet. If that one was not taken where this one arrived, this one is
+/// not taken either, and leaves once that one has its answer, to any operator. While one below it is on its way it waits;
+/// for one that is missing, no longer than [`GAP_WAIT`].
+async fn forward_in_turn(ctx: &RpcContext, tx: SenderTransaction, raw: &Bytes) -> Result<(), NotTaken> {
     let nonce = tx.envelope.nonce();
-    let mut changes = ctx.pending.subscribe();
-    let deadline = tokio::time::Instant::now() + GAP_WAIT;
+    let (mut answers, mut departures) = (ctx.pending.subscribe(), ctx.turns.subscribe());
+    let mut deadline = Instant::now() + GAP_WAIT;
+    let (mut alone, mut place) = (false, None);
+    let (mut executed, mut awaited) = ((B256::ZERO, 0), 0);
     loop {
-        changes.borrow_and_update();
-        let expected = ctx.pending.next_nonce(tx.sender, sender(ctx, tx)?.nonce);
-        if nonce <= expected {
-            return Ok(());
+        answers.borrow_and_update();
+        departures.borrow_and_update();
+        // Read once for each head: many may wait here, and all of them wake when one leaves.
+        let head = ctx.head().hash;
+        if executed.0 != head {
+            executed = (head, sender(ctx, &tx)?.nonce);
         }
-        match tokio::time::timeout_at(deadline, changes.changed()).await {
-            Ok(Ok(())) => {}
-            _ => return Err(NotTaken::Gap { expected, nonce }),
+        let answered = ctx.pending.next_nonce(tx.sender, executed.1);
+        let forward = |after: Option<Bytes>| (ctx.forward)(raw.0.clone(), after.map(|after| after.0));
+        let turn = ctx.turns.take((tx.sender, nonce, raw), answered, alone, &mut place, forward);
+        let missing = match turn {
+            Turn::Sent { answer, behind } => match answer.await {
+                Ok(tier) => {
+                    // Before it leaves its place: for those behind it there is no gap in between.
+                    ctx.pending.insert(tx.envelope, tx.sender, tier);
+                    return Ok(());
+                }
+                Err(Refusal::Rejected(reason)) => return Err(NotTaken::Refused(refused(reason))),
+                Err(Refusal::Busy(_) | Refusal::OutOfTurn(_)) if behind => {
+                    alone = true;
+                    deadline = Instant::now() + GAP_WAIT;
+                    continue;
+                }
+                Err(Refusal::Busy(reason) | Refusal::OutOfTurn(reason)) => return Err(NotTaken::Busy(reason)),
+            },
+            Turn::Wait => None,
+            Turn::Missing(expected) => Some(expected),
+        };
+        let change = async {
+            tokio::select! {
+                _ = answers.changed() => {}
+                _ = departures.changed() => {}
+            }
+        };
+        match missing {
+            None => {
+                change.await;
+                deadline = Instant::now() + GAP_WAIT;
+            }
+            Some(expected) => {
+                // The time is for each that is missing: they may be many, and on their way.
+                if expected > std::mem::replace(&mut awaited, expected) {
+                    deadline = Instant::now() + GAP_WAIT;
+                }
+                let changed = tokio::time::timeout_at(deadline, change).await;
+                changed.map_err(|_| NotTaken::Gap { expected, nonce })?;
+            }
         }
     }
 }

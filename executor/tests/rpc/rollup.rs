@@ -5,13 +5,38 @@ use alloy_primitives::Bytes;
 use jsonrpsee::ws_client::{WsClient, WsClientBuilder};
 use serde_json::Value;
 use squad_executor::{
-    ChannelForwarder, ChannelSource, Error, Genesis, OrderedBlock, RollupConfig, RpcLimits, StateConfig, run_with,
+    ChannelForwarder, ChannelSource, Error, Forwarder, Genesis, OrderedBlock, Refusal, RollupConfig, RpcLimits,
+    StateConfig, Submission, run_with,
 };
+use squad_types::Tier;
 use std::net::SocketAddr;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
+
+/// A transaction that was handed over and has no answer yet.
+pub(crate) struct Held {
+    pub(crate) raw: Bytes,
+    pub(crate) after: Option<Bytes>,
+    answer: oneshot::Sender<Result<Tier, Refusal>>,
+}
+
+impl Held {
+    pub(crate) fn answer(self, answer: Result<Tier, Refusal>) {
+        self.answer.send(answer).unwrap();
+    }
+}
+
+struct HoldingForwarder(mpsc::UnboundedSender<Held>);
+
+impl Forwarder for HoldingForwarder {
+    fn submit(&self, raw: bytes::Bytes, after: Option<bytes::Bytes>) -> Submission {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(Held { raw: raw.into(), after: after.map(Bytes::from), answer }).ok().unwrap();
+        Box::pin(async move { answered.await.unwrap() })
+    }
+}
 
 /// A running executor that is fed by the test.
 pub(crate) struct Rollup {
@@ -30,6 +55,18 @@ impl Rollup {
     }
 
     pub(crate) async fn start_with(limits: RpcLimits) -> Self {
+        let (transactions, forwarded) = mpsc::channel(64);
+        Self::start_over(limits, ChannelForwarder { transactions }, forwarded).await
+    }
+
+    /// One whose transactions wait in the channel until the test answers them.
+    pub(crate) async fn start_held() -> (Self, mpsc::UnboundedReceiver<Held>) {
+        let (sent, held) = mpsc::unbounded_channel();
+        let rollup = Self::start_over(RpcLimits::default(), HoldingForwarder(sent), mpsc::channel(1).1).await;
+        (rollup, held)
+    }
+
+    async fn start_over(limits: RpcLimits, forwarder: impl Forwarder, forwarded: mpsc::Receiver<bytes::Bytes>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let config = RollupConfig {
             dir: dir.path().into(),
@@ -40,11 +77,9 @@ impl Rollup {
             engine: None,
         };
         let (blocks, source) = ChannelSource::new(16);
-        let (transactions, forwarded) = mpsc::channel(64);
         let (listening, address) = oneshot::channel();
         let (stop, shutdown) = watch::channel(false);
         let job = tokio::spawn(async move {
-            let forwarder = ChannelForwarder { transactions };
             run_with(config, b"test", async |_| Ok(source), forwarder, Some(listening), shutdown).await
         });
         let address = address.await.unwrap();

@@ -1,9 +1,11 @@
 //! Sending: EIP-7966, and what is refused early.
 
-use crate::rollup::Rollup;
+use crate::rollup::{Held, Rollup};
 use alloy_primitives::{Address, Bytes, TxKind, U256, keccak256};
 use serde_json::{Value, json};
-use squad_executor::dev_accounts;
+use squad_executor::{Refusal, dev_accounts};
+use squad_types::Tier;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 fn transfer(nonce: u64) -> Bytes {
     dev_accounts()[0].transfer(1516, nonce, Address::repeat_byte(7), U256::ONE)
@@ -75,5 +77,98 @@ async fn what_cannot_execute_is_refused_before_it_is_forwarded() {
     assert_eq!(fits, json!(keccak256(init(49_152))));
     assert_eq!(rollup.forwarded.recv().await.unwrap(), init(49_152).0);
     assert!(rollup.forwarded.try_recv().is_err());
+    rollup.stop().await.unwrap();
+}
+
+/// Sends transfers with these nonces at once; the answers to come.
+fn send_all<const N: usize>(rollup: &Rollup, nonces: [u64; N]) -> [JoinHandle<Value>; N] {
+    let address = rollup.address;
+    nonces.map(|nonce| {
+        tokio::spawn(async move {
+            crate::common::wallet::request(address, "eth_sendRawTransaction", json!([transfer(nonce)])).await
+        })
+    })
+}
+
+/// The next transaction that is handed over, which must be the transfer with this nonce, behind the one named.
+async fn next(held: &mut mpsc::UnboundedReceiver<Held>, nonce: u64, after: Option<u64>) -> Held {
+    let next = held.recv().await.unwrap();
+    assert_eq!((&next.raw, &next.after), (&transfer(nonce), &after.map(transfer)), "{nonce} after {after:?}");
+    next
+}
+
+async fn sent(answer: JoinHandle<Value>, nonce: u64) {
+    assert_eq!(answer.await.unwrap()["result"], json!(keccak256(transfer(nonce))));
+}
+
+async fn refused(answer: JoinHandle<Value>, why: &str) {
+    let answer = answer.await.unwrap();
+    assert_eq!((&answer["error"]["code"], &answer["error"]["message"]), (&json!(-32000), &json!(why)), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_senders_transactions_leave_behind_each_other_before_any_is_answered() {
+    let (rollup, mut held) = Rollup::start_held().await;
+    let [third, first, second] = send_all(&rollup, [2, 0, 1]);
+    let zero = next(&mut held, 0, None).await;
+    let one = next(&mut held, 1, Some(0)).await;
+    let two = next(&mut held, 2, Some(1)).await;
+    // Answers may come in any order.
+    two.answer(Ok(Tier::Secured));
+    sent(third, 2).await;
+    one.answer(Ok(Tier::Secured));
+    zero.answer(Ok(Tier::Batched));
+    sent(first, 0).await;
+    sent(second, 1).await;
+    // Behind answered ones there is no condition: any operator may take it.
+    let [fourth] = send_all(&rollup, [3]);
+    next(&mut held, 3, None).await.answer(Ok(Tier::Secured));
+    sent(fourth, 3).await;
+    rollup.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_one_is_refused_those_behind_it_are_not_taken_and_are_told_what_is_missing() {
+    let (rollup, mut held) = Rollup::start_held().await;
+    let [first, second, third] = send_all(&rollup, [0, 1, 2]);
+    let sent_in_order =
+        [next(&mut held, 0, None).await, next(&mut held, 1, Some(0)).await, next(&mut held, 2, Some(1)).await];
+    let [zero, one, two] = sent_in_order;
+    zero.answer(Err(Refusal::Rejected("never".into())));
+    refused(first, "never").await;
+    one.answer(Err(Refusal::OutOfTurn("0 is not here".into())));
+    two.answer(Err(Refusal::OutOfTurn("1 is not here".into())));
+    let missing = |nonce: u64| {
+        format!("nonce too high: next nonce 0, tx nonce {nonce}; send the missing ones first, gaps are not kept")
+    };
+    refused(second, &missing(1)).await;
+    refused(third, &missing(2)).await;
+    // Nothing of them is left: sent again, they go as at first.
+    let [first, second] = send_all(&rollup, [0, 1]);
+    next(&mut held, 0, None).await.answer(Ok(Tier::Secured));
+    sent(first, 0).await;
+    held.recv().await.unwrap().answer(Ok(Tier::Secured));
+    sent(second, 1).await;
+    rollup.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_operator_has_no_room_for_is_sent_again_in_order() {
+    let (rollup, mut held) = Rollup::start_held().await;
+    let [first, second, third] = send_all(&rollup, [0, 1, 2]);
+    let zero = next(&mut held, 0, None).await;
+    let one = next(&mut held, 1, Some(0)).await;
+    let two = next(&mut held, 2, Some(1)).await;
+    two.answer(Err(Refusal::OutOfTurn("1 is not here".into())));
+    one.answer(Err(Refusal::Busy("full".into())));
+    zero.answer(Ok(Tier::Secured));
+    sent(first, 0).await;
+    // Each waits for the answer to the one below now, so that any operator may take it.
+    let one = next(&mut held, 1, None).await;
+    assert!(held.try_recv().is_err(), "2 waits for 1");
+    one.answer(Ok(Tier::Secured));
+    sent(second, 1).await;
+    next(&mut held, 2, None).await.answer(Err(Refusal::Busy("full".into())));
+    refused(third, "busy: full").await;
     rollup.stop().await.unwrap();
 }

@@ -48,6 +48,8 @@ pub struct Submission {
     pub with_confirmation: bool,
     /// Who sent it.
     pub source: Source,
+    /// The transaction behind which it is to be taken, or not at all.
+    pub after: Option<TxId>,
 }
 
 /// A submission under a number that its answer will carry.

@@ -229,7 +229,17 @@ impl Gate {
             return Err(Rejected::new(RejectCode::NotAllowed, reason));
         }
         let (namespace, within) = (spec.id, self.wait);
-        Ok(Submission { namespace, data, valid_until, evm: facts, wait, within, with_confirmation: true, source })
+        Ok(Submission {
+            namespace,
+            data,
+            valid_until,
+            evm: facts,
+            wait,
+            within,
+            with_confirmation: true,
+            source,
+            after: None,
+        })
     }
 
     fn check_validity(&self, valid_until: Option<Timestamp>) -> Result<(), Rejected> {

@@ -64,6 +64,8 @@ codes! {
     Expired = "expired", -32064;
     /// The same transaction is here already, or was ordered within the window.
     Duplicate = "duplicate", -32065;
+    /// The transaction that it is to come after is not here.
+    OutOfTurn = "out_of_turn", -32077;
     /// The byte quota of the namespace or the client is used up for now.
     Quota = "quota", -32066;
     /// The node holds as much as it may.

@@ -7,7 +7,7 @@ use super::facts::{Facts, Lanes};
 use super::held::Held;
 use super::inbox::Event;
 use super::results::Happened;
-use super::submit::{Prepared, rejected};
+use super::submit::{Prepared, out_of_turn, rejected};
 use super::waiters::{Outgoing, Reply, Waiter};
 use crate::api::Answers;
 use crate::metrics::NodeMetrics;
@@ -148,7 +148,15 @@ impl Engine {
         let answers = Arc::new(answers);
         let (mut taken, mut refused, mut outputs) = (Vec::new(), Outgoing::default(), Vec::new());
         let (mut any, now) = (false, crate::cli::now());
-        for Prepared { number, tier, arrived, deadline, with_confirmation, submission } in prepared {
+        for Prepared { number, tier, arrived, deadline, with_confirmation, after, submission } in prepared {
+            // Those before it were handed in already, so what is refused takes with it what names it.
+            if let Some(after) = after.filter(|after| !self.sequencer.has_taken(after)) {
+                let refusal = out_of_turn(&after);
+                self.metrics.count_refusal(refusal.code);
+                refused.refuse(number, &answers, refusal);
+                any = true;
+                continue;
+            }
             let id = submission.transaction.id;
             let namespace = Some(submission.transaction.transaction.namespace);
             let before = outputs.len();

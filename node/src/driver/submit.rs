@@ -3,7 +3,7 @@
 use crate::api::{RejectCode, Rejected, Source, Ticket};
 use crate::config::Limits;
 use squad_mempool::Rejection;
-use squad_types::{NamespaceKind, NamespaceSpec, Tier, Transaction};
+use squad_types::{NamespaceKind, NamespaceSpec, Tier, Transaction, TxId};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ pub(crate) struct Prepared {
     pub(crate) arrived: Instant,
     pub(crate) deadline: Instant,
     pub(crate) with_confirmation: bool,
+    pub(crate) after: Option<TxId>,
     pub(crate) submission: squad_sequencer::Submission,
 }
 
@@ -43,6 +44,7 @@ pub(crate) fn prepare(ticket: Ticket, namespaces: &[NamespaceSpec], arrived: Ins
         arrived,
         deadline: arrived + submission.within,
         with_confirmation: submission.with_confirmation,
+        after: submission.after,
         submission: squad_sequencer::Submission {
             transaction: transaction.into(),
             source: source(submission.source),
@@ -60,6 +62,12 @@ fn source(source: Source) -> squad_mempool::Source {
 /// How long a look-up waits for a tier, as the configuration says.
 pub(crate) fn longest_wait(limits: &Limits) -> Duration {
     Duration::from_millis(limits.wait_ms.into())
+}
+
+/// The refusal of a transaction whose predecessor is not here.
+pub(crate) fn out_of_turn(after: &TxId) -> Rejected {
+    let reason = format!("transaction {after}, which it is to come after, is not here: send that one first");
+    Rejected::new(RejectCode::OutOfTurn, reason)
 }
 
 /// A refusal of the sequencer as clients see it.

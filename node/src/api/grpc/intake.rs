@@ -6,7 +6,7 @@ use crate::api::rejection::{RejectCode, Rejected};
 use bytes::Bytes;
 use futures::stream::StreamExt;
 use squad_client::proto::{self, submit_answer::Outcome};
-use squad_types::{Encode, NamespaceId, NamespaceSpec, Tier, Timestamp};
+use squad_types::{Encode, NamespaceId, NamespaceSpec, Tier, Timestamp, TxId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Semaphore, watch};
@@ -60,6 +60,7 @@ struct Shared {
     wait: Tier,
     source: Source,
     with_confirmation: bool,
+    after: Option<TxId>,
 }
 
 /// The side of a call that reads transactions.
@@ -87,9 +88,10 @@ impl Intake {
     }
 
     async fn take(&self, mut request: proto::SubmitRequest) {
-        let batch = std::mem::take(&mut request.batch);
-        let all = if batch.is_empty() { vec![std::mem::take(&mut request.data)] } else { batch };
-        let shared = self.shared(&request);
+        let all = std::mem::take(&mut request.batch);
+        let batch = !all.is_empty();
+        let all = if batch { all } else { vec![std::mem::take(&mut request.data)] };
+        let shared = self.shared(&request, !batch);
         for (at, chunk) in all.chunks(CHUNK).enumerate() {
             let first = request.id.wrapping_add((at * CHUNK) as u64);
             self.open.take(chunk.len()).await;
@@ -100,7 +102,7 @@ impl Intake {
         }
     }
 
-    fn shared(&self, request: &proto::SubmitRequest) -> Result<Shared, Rejected> {
+    fn shared(&self, request: &proto::SubmitRequest, alone: bool) -> Result<Shared, Rejected> {
         let spec = self.gate.namespace(&NamespaceName::Id(NamespaceId(request.namespace)))?;
         let tier = |_| {
             let reason = format!("wait {} is no tier: use 1 (batched), 2 (secured) or 3 (ordered)", request.wait);
@@ -109,7 +111,8 @@ impl Intake {
         let wait = proto::Tier::try_from(request.wait).map(Tier::from).map_err(tier)?;
         let valid_until = (request.valid_until_ms != 0).then_some(Timestamp(request.valid_until_ms));
         let with_confirmation = request.with_confirmation;
-        Ok(Shared { spec, valid_until, wait, source: self.source, with_confirmation })
+        let after = after(&request.after, alone)?;
+        Ok(Shared { spec, valid_until, wait, source: self.source, with_confirmation, after })
     }
 
     async fn hand_over(&self, first: u64, chunk: &[Bytes], shared: &Shared) {
@@ -120,6 +123,7 @@ impl Intake {
             match checked {
                 Ok(mut submission) => {
                     submission.with_confirmation = shared.with_confirmation;
+                    submission.after = shared.after;
                     tickets.push(Ticket { number, submission });
                 }
                 Err(refusal) => refused.push(Answer { number, outcome: Err(refusal) }),
@@ -141,6 +145,19 @@ impl Intake {
         let answer = |at: usize| Answer { number: first.wrapping_add(at as u64), outcome: Err(refusal.clone()) };
         let _ = self.answers.send((0..count).map(answer).collect());
     }
+}
+
+/// The transaction that the one of a request is to come after.
+fn after(bytes: &Bytes, alone: bool) -> Result<Option<TxId>, Rejected> {
+    let malformed = |reason: String| Rejected::new(RejectCode::MalformedParameter, reason);
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    if !alone {
+        return Err(malformed("after is for one transaction: leave batch empty and use data".into()));
+    }
+    let id = <[u8; 32]>::try_from(bytes.as_ref());
+    id.map(|id| Some(TxId(id))).map_err(|_| malformed(format!("after has {} bytes: an id has 32", bytes.len())))
 }
 
 pub(super) fn answer(answer: Answer) -> proto::SubmitAnswer {

@@ -86,8 +86,10 @@ async fn every_transaction_of_a_bulk_stream_gets_one_answer() {
     let empty = request(2, b"");
     let elsewhere = proto::SubmitRequest { namespace: 77, ..request(3, b"x") };
     let odd = proto::SubmitRequest { wait: 99, ..request(4, b"x") };
-    let found = answers(&mut client, vec![many, proved, empty, elsewhere, odd]).await;
-    assert_eq!(found.len(), 1004);
+    let short = proto::SubmitRequest { after: vec![1].into(), ..request(5, b"x") };
+    let both = proto::SubmitRequest { batch: vec![b"x".to_vec().into()], after: vec![1; 32].into(), ..request(6, b"") };
+    let found = answers(&mut client, vec![many, proved, empty, elsewhere, odd, short, both]).await;
+    assert_eq!(found.len(), 1006);
     for id in 100..1100 {
         let Outcome::Accepted(accepted) = &found[&id] else { panic!("accepted") };
         assert!(accepted.confirmation.is_empty() && accepted.transaction.len() == 32);
@@ -96,7 +98,13 @@ async fn every_transaction_of_a_bulk_stream_gets_one_answer() {
     let confirmation = Confirmation::from_bytes(accepted.confirmation.clone()).unwrap();
     assert_eq!(confirmation.transaction.id().0[..], accepted.transaction[..]);
     assert_eq!(accepted.tier, i32::from(proto::Tier::Ordered));
-    for (id, code) in [(2, "empty"), (3, "unknown_namespace"), (4, "malformed_parameter")] {
+    for (id, code) in [
+        (2, "empty"),
+        (3, "unknown_namespace"),
+        (4, "malformed_parameter"),
+        (5, "malformed_parameter"),
+        (6, "malformed_parameter"),
+    ] {
         let Outcome::Rejected(rejected) = &found[&id] else { panic!("rejected") };
         assert_eq!(rejected.code, code);
         assert_eq!(rejected.r#final, code != "malformed_parameter");

@@ -7,14 +7,14 @@ mod network;
 
 use super::backend::NodeBackend;
 use super::node::{Node, Plan};
-use crate::api::{Accepted, Backend as _, Rejected, Source, Submission, Ticket};
+use crate::api::{Accepted, Backend as _, RejectCode, Rejected, Source, Submission, Ticket};
 use crate::metrics::NodeMetrics;
 use bytes::Bytes;
 use squad_net::Multiaddr;
 use squad_storage::Options;
 use squad_types::{
     Address, EcdsaSigner, Genesis, Height, Member, NamespaceId, NamespaceKind, OrderingPolicy, Params, Signer as _,
-    Stake, Tier,
+    Stake, Tier, TxId,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -114,6 +114,17 @@ impl Cluster {
     }
 
     async fn submit(&self, number: u8, data: &str, wait: Tier) -> Result<Accepted, Rejected> {
+        self.submit_after(number, data, wait, None).await
+    }
+
+    /// The same, to be taken behind another one.
+    async fn submit_after(
+        &self,
+        number: u8,
+        data: &str,
+        wait: Tier,
+        after: Option<TxId>,
+    ) -> Result<Accepted, Rejected> {
         let backend = self.backend(number);
         let (chain_time, window) = backend.chain_time();
         let submission = Submission {
@@ -125,6 +136,7 @@ impl Cluster {
             within: FAILURE,
             with_confirmation: true,
             source: Source::Local,
+            after,
         };
         let (answers, mut answered) = mpsc::unbounded_channel();
         backend.submit(vec![Ticket { number: 7, submission }], answers).await;

@@ -43,3 +43,29 @@ async fn four_nodes_order_and_confirm_at_every_tier_and_one_that_was_away_catche
     assert_eq!(first.header.height, Height(1));
     assert!(cluster.backend(0).namespace_block(BYTES, Height(u64::MAX)).await.unwrap().is_none());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_to_come_after_another_is_taken_only_where_that_one_is() {
+    let cluster = Cluster::start(4).await;
+    for number in 0..4 {
+        cluster.ready(number).await;
+    }
+    let refused = async |number: u8, after: TxId| {
+        let refusal = cluster.submit_after(number, "behind", Tier::Batched, Some(after)).await.unwrap_err();
+        assert_eq!(refusal.code, RejectCode::OutOfTurn, "{refusal:?}");
+        assert!(refusal.reason.contains(&after.to_string()), "{refusal:?}");
+    };
+    refused(0, TxId([7; 32])).await;
+    let first = cluster.submit(0, "first", Tier::Batched).await.unwrap();
+    let second = cluster.submit_after(0, "second", Tier::Batched, Some(first.id)).await.unwrap();
+    // Batched or ordered by now, it counts at its operator.
+    let third = cluster.submit_after(0, "third", Tier::Ordered, Some(second.id)).await.unwrap();
+    assert_eq!(third.tier, Tier::Ordered);
+    // Another operator knows of it as soon as it has the block.
+    let confirmation = third.confirmation.unwrap();
+    let Evidenced::Ordered(ordered) = &confirmation.evidenced else { panic!("not ordered") };
+    cluster.reach(1, ordered.header.height).await;
+    let elsewhere = cluster.submit_after(1, "elsewhere", Tier::Batched, Some(third.id)).await.unwrap();
+    assert!(elsewhere.tier >= Tier::Batched);
+    refused(1, TxId([8; 32])).await;
+}
