@@ -2,56 +2,18 @@
 //! has executed nothing of it.
 
 use super::devnet::{Devnet, alone};
+use super::executor::{Executor, state};
 use super::life::transfer;
-use super::process::{Guarded, squad};
 use super::proxy::{Forge, Proxies};
 use super::rpc::Rpc;
 use super::wait::wait_for;
 use alloy_primitives::{Address, U256};
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::json;
 use squad_executor::dev_accounts;
 use squad_node::genesis::DEVNET_CHAIN_ID;
 use squad_types::NamespaceBlock;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-
-/// An executor with its log.
-struct Executor {
-    process: Guarded,
-    log: PathBuf,
-}
-
-impl Executor {
-    fn start(home: &Path, genesis: &Path, operators: &[String]) -> Self {
-        std::fs::create_dir_all(home).unwrap();
-        let log = home.join("executor.log");
-        let file = std::fs::File::create(&log).unwrap();
-        let mut command = squad(["executor", "--rpc-listen", "127.0.0.1:0", "--operators"]);
-        command.arg(operators.join(",")).arg("--genesis").arg(genesis).arg("--data-dir").arg(home.join("data"));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
-        Self { process: Guarded(command.spawn().unwrap()), log }
-    }
-
-    fn said(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap()
-    }
-
-    /// A client of it, once it says where it serves wallets.
-    fn client(&self) -> Rpc {
-        let address = || {
-            let said = self.said();
-            let line = said.lines().find(|line| line.contains("executor serves wallets"))?;
-            Some(line.split_once("rpc=")?.1.split_whitespace().next()?.to_owned())
-        };
-        Rpc::new(&format!("http://{}", wait_for("the executor serves wallets", address).0))
-    }
-}
-
-/// Where the executor stands.
-fn state(executor: &mut Rpc) -> Value {
-    executor.call("squad_status", json!([]))
-}
+use std::path::Path;
 
 /// The height whose block holds the namespace's only transaction.
 fn height_of_transfer(operator: &mut Rpc) -> u64 {

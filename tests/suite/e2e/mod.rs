@@ -7,6 +7,8 @@ mod clock;
 mod confirmations;
 mod devnet;
 mod disk;
+mod executor;
+mod executors;
 mod forged;
 mod guide;
 mod kills;
