@@ -73,8 +73,8 @@ impl Turns {
         let before = nonce.checked_sub(1).filter(|before| *before >= answered);
         let before = before.and_then(|before| below?.get(&before).cloned());
         match (missing, before) {
-            (Some(missing), _) => return Turn::Missing(missing),
-            (None, Some(_)) if alone => return Turn::Wait,
+            (Some(missing), _) => Turn::Missing(missing),
+            (None, Some(_)) if alone => Turn::Wait,
             (None, before) => {
                 let behind = before.is_some();
                 // Under the lock: whoever comes next is to find this one handed over.
