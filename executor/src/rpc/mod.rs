@@ -1,8 +1,7 @@
 //! JSON-RPC for wallets, over HTTP and WebSocket on one port.
 //!
-//! A request passes `http` (connections, browsers' rules), `gate` (how many at once), and `server`, which registered it
-//! from the table in `methods`; `args` and `parse` read its parameters; the rest are the answers. What the table holds,
-//! `discover` describes.
+//! squad-rpc serves; `http` says what browsers need of it. `server` registers the methods from the table in `methods`;
+//! `args` and `parse` read a request's parameters; the rest are the answers. What the table holds, `discover` describes.
 
 mod access;
 mod args;
@@ -14,7 +13,6 @@ mod fees;
 mod filter;
 mod filters;
 mod format;
-mod gate;
 mod http;
 mod logs;
 mod methods;
@@ -25,7 +23,6 @@ mod pending_block;
 mod proof;
 mod recent;
 mod server;
-mod socket;
 mod state;
 mod submit;
 mod subscribe;

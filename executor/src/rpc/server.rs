@@ -3,7 +3,7 @@
 use super::{
     RpcContext,
     args::{Args, Reply, internal},
-    http,
+    http::Wallets,
     methods::{self, Answer, Run},
     subscribe,
 };
@@ -11,16 +11,16 @@ use crate::{Error, Result};
 use jsonrpsee::{
     RpcModule,
     core::{RegisterMethodError, server::ResponsePayload},
-    server::ServerHandle,
     types::ErrorObjectOwned,
 };
 use serde_json::value::{RawValue, to_raw_value};
+use squad_rpc::{Limits, Server};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore};
 
-/// Limits of the RPC server. What they do not bound, they bound together: memory for answers under way is at most
-/// `connections` times `under_way` times `response_bytes`. Not bounded: refusals that wait for a WebSocket client which sends
-/// without ever reading.
+/// Limits of the RPC server. Requests under way and answers that clients have not taken have `memory` together; beside it,
+/// `reads` and `calls` bound how many answers are being made, each up to `response_bytes`. A client that does not take its
+/// answers is read from until `under_way` of them wait, and not further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RpcLimits {
     /// Bytes of one request body: the largest transaction in hex, and a batch of smaller ones.
@@ -31,10 +31,15 @@ pub struct RpcLimits {
     pub batch: u32,
     /// Connections open at once, WebSockets included.
     pub connections: u32,
-    /// Requests of one WebSocket connection under way at once; a batch counts as one.
+    /// Requests of one WebSocket connection that are worked on or whose answers wait for the client; a batch counts as one.
     pub under_way: u32,
     /// Subscriptions of one WebSocket connection.
     pub subscriptions: u32,
+    /// Bytes of requests under way and of answers not yet taken, over all connections; what does not fit is refused.
+    pub memory: usize,
+    /// How long a client may send nothing, take nothing of an answer, or give no sign of life on a WebSocket. Its connection
+    /// is closed then, at the latest after twice that time.
+    pub idle: Duration,
     /// Calls and estimates that execute at once; more wait. Each is bounded by gas.
     pub calls: usize,
     /// Requests that read the database or the state at once; more wait.
@@ -58,6 +63,8 @@ impl Default for RpcLimits {
             connections: 256,
             under_way: 64,
             subscriptions: 32,
+            memory: 256 << 20,
+            idle: Duration::from_secs(60),
             calls: 4,
             reads: 32,
             log_blocks: 10_000,
@@ -68,24 +75,41 @@ impl Default for RpcLimits {
     }
 }
 
+/// Notifications that wait in memory for a WebSocket client to take them; its subscriptions wait then, and lose nothing.
+const BUFFERED: u32 = 16;
+
+impl RpcLimits {
+    /// Those that hold for every client, whatever it asks.
+    fn of_clients(&self) -> Limits {
+        Limits {
+            request_bytes: self.request_bytes,
+            response_bytes: self.response_bytes,
+            batch: self.batch,
+            connections: self.connections,
+            under_way: self.under_way,
+            subscriptions: self.subscriptions,
+            buffered: BUFFERED,
+            memory: self.memory,
+            idle: self.idle,
+        }
+    }
+}
+
 /// A running server. Dropping it stops the server.
 #[derive(Debug)]
 pub struct RpcServer {
-    address: SocketAddr,
-    handle: ServerHandle,
+    server: Server,
 }
 
 impl RpcServer {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
-    /// Stops it and waits until open requests are answered.
+    /// Stops it and waits until the requests under way are answered.
     pub async fn stop(self) {
-        // An error says that it has stopped already.
-        let _ = self.handle.stop();
-        self.handle.stopped().await;
+        self.server.stop().await;
     }
 }
 
@@ -98,10 +122,10 @@ pub async fn serve(address: SocketAddr, limits: RpcLimits, mut context: RpcConte
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| failed(format!("{error}; choose a free port or stop the process that holds it")))?;
-    let address = listener.local_addr().map_err(|error| failed(error.to_string()))?;
     context.limit(limits);
     let module = register(context, limits).map_err(|error| failed(error.to_string()))?;
-    Ok(RpcServer { address, handle: http::serve(listener, module.into(), &limits) })
+    let server = squad_rpc::serve(listener, module, limits.of_clients(), Wallets);
+    Ok(RpcServer { server: server.map_err(|error| failed(error.to_string()))? })
 }
 
 /// An answer that is JSON already, so that large ones are written off the async threads.

@@ -1,6 +1,6 @@
-//! What bounds a client: bodies, batches, connections, requests under way, and reading its answers.
+//! What bounds a client: bodies, batches, connections, requests under way, and taking its answers.
 
-use crate::rollup::Rollup;
+use crate::{common::wallet, rollup::Rollup};
 use alloy_primitives::{Address, Bytes, U256};
 use jsonrpsee::{
     core::client::{ClientT, Error as ClientError},
@@ -11,7 +11,7 @@ use squad_executor::{RpcLimits, dev_accounts};
 use std::net::SocketAddr;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 /// Sends `head` as it is, closes the sending side, and reads all of the answer.
@@ -127,5 +127,33 @@ async fn requests_beyond_those_under_way_are_told_to_wait() {
     assert_eq!((&first.unwrap()["status"], &second.unwrap()["status"]), (&json!("0x1"), &json!("0x1")));
     assert!(matches!(&refused, ClientError::Call(error) if error.code() == -32005), "{refused}");
     assert_eq!(chain().await.unwrap(), "0x5ec");
+    rollup.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_client_that_never_reads_is_not_read_from_and_let_go() {
+    let idle = std::time::Duration::from_secs(5);
+    let rollup = Rollup::start_with(RpcLimits { idle, connections: 2, ..RpcLimits::default() }).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    // Little room for answers.
+    socket.set_recv_buffer_size(16 << 10).unwrap();
+    let mut socket = socket.connect(rollup.address).await.unwrap();
+    let upgrade = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    socket.write_all(upgrade.as_bytes()).await.unwrap();
+    // Short requests for long answers, masked with zeros. A server that reads on takes as many as come.
+    let request = json!({"jsonrpc": "2.0", "id": 1, "method": "rpc.discover"}).to_string();
+    let mut frame = vec![0x81, 0x80 | request.len() as u8, 0, 0, 0, 0];
+    frame.extend(request.as_bytes());
+    let frames = frame.repeat(10_000);
+    // More than the system takes in of what nobody reads, on both sides.
+    let (limit, mut sent) = (256 << 20, 0);
+    while sent < limit && socket.write_all(&frames).await.is_ok() {
+        sent += frames.len();
+        assert_eq!(wallet::result(rollup.address, "eth_chainId", json!([])).await, "0x5ec");
+    }
+    assert!(sent < limit, "{sent} bytes of requests were read without an answer being taken");
+    // It has been let go: both places are free.
+    let (_one, _two) = (rollup.socket().await, rollup.socket().await);
     rollup.stop().await.unwrap();
 }

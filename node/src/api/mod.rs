@@ -15,7 +15,7 @@ pub mod view;
 pub use backend::{Accepted, Answer, Answers, Backend, BoxFuture, CertifiedHeader, Source, Submission, Ticket};
 pub use entry::Gate;
 pub use grpc::{GrpcServer, serve_grpc};
-pub use http::{HttpServer, ListenError, serve_metrics, serve_rpc};
+pub use http::{ListenError, serve_metrics, serve_rpc};
 pub use rejection::{RejectCode, Rejected};
 pub use status::{
     LaneStatus, Latencies, NamespaceStatus, NodeStatus, PeerStatus, Percentiles, Readiness, TrafficStatus,

@@ -6,6 +6,7 @@ use super::keys::KeysCommand;
 use super::status::StatusArgs;
 use super::submit::SubmitArgs;
 use super::verify::VerifyArgs;
+use super::wallets::WalletLimits;
 use super::watch::WatchArgs;
 use crate::bench::BenchArgs;
 use crate::config::{ConfigError, NodeConfig, Overrides, load};
@@ -53,7 +54,7 @@ pub enum Command {
     /// Offer load to operators and report what becomes of it
     Bench(Box<BenchArgs>),
     /// Run the reference EVM executor of one namespace
-    Executor(ExecutorArgs),
+    Executor(Box<ExecutorArgs>),
 }
 
 /// `squad node`
@@ -153,6 +154,9 @@ pub struct ExecutorArgs {
     /// Where wallets connect
     #[arg(long, default_value = "127.0.0.1:8545", value_name = "ADDR:PORT")]
     pub rpc_listen: SocketAddr,
+    /// What clients may do.
+    #[command(flatten)]
+    pub limits: WalletLimits,
     /// The Engine API of an execution client that shall follow too (geth, reth, EthereumJS …), such as
     /// http://127.0.0.1:8551
     #[arg(long, value_name = "URL", requires = "engine_jwt")]

@@ -10,12 +10,14 @@ mod remote;
 mod status;
 mod submit;
 mod verify;
+mod wallets;
 mod watch;
 
 pub use args::{Cli, Command, DevnetArgs, EngineModeArg, ExecutorArgs, NodeArgs};
 pub use clock::now;
 pub use genesis::read_genesis;
 pub use output::Output;
+pub use wallets::WalletLimits;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -92,7 +94,7 @@ async fn asynchronous(command: Command, output: Output) -> anyhow::Result<ExitCo
             if args.exit_with_stdin {
                 end_with_stdin();
             }
-            Box::pin(crate::executor::run(args)).await?;
+            Box::pin(crate::executor::run(*args)).await?;
         }
         Command::Keys(_) | Command::Genesis(_) | Command::Config => {}
     }

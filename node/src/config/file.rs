@@ -1,10 +1,11 @@
 //! The configuration file.
 
-use super::LogFormat;
+use super::{ConfigError, LogFormat};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A configuration file with every setting and its default, for an operator to start from.
 pub const SAMPLE: &str = include_str!("sample.toml");
@@ -105,8 +106,16 @@ pub struct Limits {
     pub rpc_connections: u32,
     /// Subscriptions of one WebSocket connection.
     pub rpc_subscriptions: u32,
+    /// Calls of one WebSocket connection that are worked on or whose answers the client has not taken. One more is refused.
+    pub rpc_under_way: u32,
     /// Messages that wait for one slow WebSocket client before the node stops producing more for it.
     pub rpc_buffered_messages: u32,
+    /// Mebibytes of calls under way and of answers that clients have not taken, over all connections. What does not fit is
+    /// refused.
+    pub rpc_memory_mib: u32,
+    /// How long a client may send nothing, take nothing of an answer, or give no sign of life on a WebSocket, in
+    /// milliseconds. Its connection is closed then, at the latest after twice that time.
+    pub rpc_idle_ms: u32,
     /// Connections to the gRPC port.
     pub grpc_connections: u32,
     /// Streams and calls of one gRPC connection at a time.
@@ -125,7 +134,10 @@ impl Default for Limits {
             rpc_batch: 100,
             rpc_connections: 1_024,
             rpc_subscriptions: 64,
+            rpc_under_way: 1_024,
             rpc_buffered_messages: 16,
+            rpc_memory_mib: 512,
+            rpc_idle_ms: 60_000,
             grpc_connections: 1_024,
             grpc_streams: 256,
             pending_submissions: 131_072,
@@ -135,8 +147,41 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Whether the JSON-RPC port can serve what the other limits allow.
+    ///
+    /// # Errors
+    /// Memory that does not hold one request and one answer of the largest size.
+    pub fn check_memory(&self) -> Result<(), ConfigError> {
+        let largest = u64::from(self.rpc_request_bytes) + u64::from(self.rpc_response_bytes);
+        if u64::from(self.rpc_memory_mib) << 20 >= largest {
+            return Ok(());
+        }
+        let what = format!(
+            "{} MiB do not hold one request and one answer of the largest size ({largest} bytes): use at least {}, or lower \
+             rpc_request_bytes or rpc_response_bytes",
+            self.rpc_memory_mib,
+            largest.div_ceil(1 << 20)
+        );
+        Err(ConfigError::Invalid { setting: "limits.rpc_memory_mib".into(), what })
+    }
+
+    /// What bounds clients of the JSON-RPC port.
+    pub fn rpc(&self) -> squad_rpc::Limits {
+        squad_rpc::Limits {
+            request_bytes: self.rpc_request_bytes,
+            response_bytes: self.rpc_response_bytes,
+            batch: self.rpc_batch,
+            connections: self.rpc_connections,
+            under_way: self.rpc_under_way,
+            subscriptions: self.rpc_subscriptions,
+            buffered: self.rpc_buffered_messages,
+            memory: (self.rpc_memory_mib as usize) << 20,
+            idle: Duration::from_millis(self.rpc_idle_ms.into()),
+        }
+    }
+
     /// Each limit with its name, its value and the range it must lie in.
-    pub fn ranges(&self) -> [(&'static str, u32, std::ops::RangeInclusive<u32>); 10] {
+    pub fn ranges(&self) -> [(&'static str, u32, std::ops::RangeInclusive<u32>); 13] {
         [
             // The largest transaction of the protocol must fit, in hex.
             ("rpc_request_bytes", self.rpc_request_bytes, 300_000..=256 << 20),
@@ -144,7 +189,10 @@ impl Limits {
             ("rpc_batch", self.rpc_batch, 0..=10_000),
             ("rpc_connections", self.rpc_connections, 1..=100_000),
             ("rpc_subscriptions", self.rpc_subscriptions, 0..=10_000),
+            ("rpc_under_way", self.rpc_under_way, 1..=1_000_000),
             ("rpc_buffered_messages", self.rpc_buffered_messages, 1..=10_000),
+            ("rpc_memory_mib", self.rpc_memory_mib, 1..=1 << 20),
+            ("rpc_idle_ms", self.rpc_idle_ms, 1_000..=3_600_000),
             ("grpc_connections", self.grpc_connections, 1..=100_000),
             ("grpc_streams", self.grpc_streams, 1..=100_000),
             ("pending_submissions", self.pending_submissions, 1_024..=10_000_000),

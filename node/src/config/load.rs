@@ -95,6 +95,7 @@ fn assemble(file: FileConfig, set: Overrides, insecure_plaintext_key: bool) -> R
             return Err(ConfigError::Invalid { setting: format!("limits.{name}"), what });
         }
     }
+    file.limits.check_memory()?;
     let key = key(&file, &set, insecure_plaintext_key)?;
     let list = |flag: Option<super::List>, file: Option<Vec<String>>| flag.map(|list| list.0).or(file);
     let rpc_listen = listen(set.rpc_listen, &file.rpc, RPC_PORT);

@@ -89,6 +89,8 @@ fn a_value_of_the_wrong_form_is_named() {
     assert!(in_environment.contains("SQUAD_GRPC_LISTEN = '7702'"), "{in_environment}");
     let out_of_range = error(&format!("{BASE}[limits]\nwait_ms = 5\n"), &[]);
     assert!(out_of_range.contains("limits.wait_ms") && out_of_range.contains("100 to 600000"), "{out_of_range}");
+    let too_little = error(&format!("{BASE}[limits]\nrpc_memory_mib = 60\n"), &[]);
+    assert!(too_little.contains("limits.rpc_memory_mib") && too_little.contains("at least 66"), "{too_little}");
 }
 
 #[test]

@@ -98,7 +98,7 @@ impl Listeners {
 /// What clients are served by.
 #[derive(Default)]
 struct Servers {
-    http: Vec<crate::api::HttpServer>,
+    http: Vec<squad_rpc::Server>,
     grpc: Option<crate::api::GrpcServer>,
 }
 

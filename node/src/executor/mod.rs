@@ -1,12 +1,13 @@
 //! Runs an executor as a process of its own. The only place of this crate that knows the executor.
 
-use crate::cli::{EngineModeArg, ExecutorArgs};
+use crate::cli::{EngineModeArg, ExecutorArgs, WalletLimits};
 use anyhow::{Context, bail};
 use squad_executor::{
     EngineConfig, EngineMode, ExecutorConfig, Genesis, JwtSecret, RollupConfig, RpcLimits, StateConfig,
 };
 use squad_types::NamespaceKind;
 use std::path::Path;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -15,6 +16,36 @@ fn rollup_genesis(file: Option<&Path>, chain_id: u64) -> anyhow::Result<Genesis>
     let Some(file) = file else { return Ok(Genesis::devnet_for(chain_id)) };
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     Genesis::from_json(&text).with_context(|| format!("{} is no genesis of a rollup", file.display()))
+}
+
+/// What clients may do.
+fn limits(args: &WalletLimits) -> anyhow::Result<RpcLimits> {
+    let memory = (args.rpc_memory_mib as usize) << 20;
+    let largest = args.rpc_request_bytes as usize + args.rpc_response_bytes as usize;
+    if memory < largest {
+        bail!(
+            "--rpc-memory-mib {} does not hold one request and one answer of the largest size ({largest} bytes); give it at \
+             least {}, or lower --rpc-request-bytes or --rpc-response-bytes",
+            args.rpc_memory_mib,
+            largest.div_ceil(1 << 20),
+        );
+    }
+    Ok(RpcLimits {
+        request_bytes: args.rpc_request_bytes,
+        response_bytes: args.rpc_response_bytes,
+        batch: args.rpc_batch,
+        connections: args.rpc_connections,
+        under_way: args.rpc_under_way,
+        subscriptions: args.rpc_subscriptions,
+        memory,
+        idle: Duration::from_millis(args.rpc_idle_ms.into()),
+        calls: args.rpc_calls as usize,
+        reads: args.rpc_reads as usize,
+        log_blocks: args.rpc_log_blocks,
+        logs: args.rpc_logs as usize,
+        filters: args.rpc_filters as usize,
+        sync_timeout: Duration::from_millis(args.rpc_sync_ms.into()),
+    })
 }
 
 /// Runs the reference executor until it is told to stop.
@@ -49,7 +80,7 @@ pub async fn run(args: ExecutorArgs) -> anyhow::Result<()> {
         dir: args.data_dir,
         genesis: rollup_genesis(args.genesis_file.as_deref(), chain_id)?,
         rpc: args.rpc_listen,
-        limits: RpcLimits::default(),
+        limits: limits(&args.limits)?,
         state: StateConfig { cache_bytes: (args.cache_mib as usize) << 20, history: args.state_history },
         engine,
     };
@@ -81,6 +112,67 @@ fn engine_mode(mode: EngineModeArg, rpc: Option<String>) -> anyhow::Result<Engin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser;
+
+    fn limits_of(options: &[&str]) -> anyhow::Result<RpcLimits> {
+        let must =
+            ["squad", "executor", "--operators", "http://x:1", "--genesis", "genesis.json", "--data-dir", "data"];
+        match Cli::try_parse_from(must.iter().chain(options))?.command {
+            Command::Executor(args) => limits(&args.limits),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn limits_are_the_executors_own_until_an_option_says_otherwise() {
+        assert_eq!(limits_of(&[]).unwrap(), RpcLimits::default());
+        let names = [
+            "request-bytes",
+            "response-bytes",
+            "batch",
+            "connections",
+            "under-way",
+            "subscriptions",
+            "memory-mib",
+            "idle-ms",
+            "calls",
+            "reads",
+            "log-blocks",
+            "logs",
+            "filters",
+            "sync-ms",
+        ];
+        let values = [400_000, 2 << 20, 3, 5, 6, 7, 8, 9_000, 10, 11, 12, 13, 14, 15_000];
+        let options: Vec<String> =
+            names.iter().zip(values).map(|(name, value)| format!("--rpc-{name}={value}")).collect();
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let wanted = RpcLimits {
+            request_bytes: 400_000,
+            response_bytes: 2 << 20,
+            batch: 3,
+            connections: 5,
+            under_way: 6,
+            subscriptions: 7,
+            memory: 8 << 20,
+            idle: Duration::from_secs(9),
+            calls: 10,
+            reads: 11,
+            log_blocks: 12,
+            logs: 13,
+            filters: 14,
+            sync_timeout: Duration::from_secs(15),
+        };
+        assert_eq!(limits_of(&options).unwrap(), wanted);
+    }
+
+    #[test]
+    fn limits_out_of_range_or_that_do_not_go_together_are_refused_with_what_to_do() {
+        let range = limits_of(&["--rpc-idle-ms=5"]).unwrap_err().to_string();
+        assert!(range.contains("--rpc-idle-ms") && range.contains("1000..=3600000"), "{range}");
+        let memory = limits_of(&["--rpc-memory-mib=10"]).unwrap_err().to_string();
+        assert!(memory.contains("--rpc-memory-mib 10") && memory.contains("at least 18"), "{memory}");
+    }
 
     #[test]
     fn where_a_block_is_built_is_named_if_it_is_used_and_not_else() {

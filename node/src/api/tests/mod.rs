@@ -9,7 +9,7 @@ mod subscriptions;
 pub(crate) use fake::{CHAIN_TIME, FakeBackend, WINDOW};
 
 use crate::api::http::bind;
-use crate::api::{Gate, HttpServer, serve_rpc};
+use crate::api::{Gate, serve_rpc};
 use crate::config::{KeySource, Limits, NodeConfig};
 use crate::metrics::NodeMetrics;
 use jsonrpsee::core::client::{ClientT, Error};
@@ -46,7 +46,7 @@ pub(crate) fn config(limits: Limits, executors: Vec<(String, String)>) -> NodeCo
 pub(crate) struct Served {
     pub(crate) node: Arc<FakeBackend>,
     pub(crate) metrics: NodeMetrics,
-    pub(crate) server: HttpServer,
+    pub(crate) server: squad_rpc::Server,
 }
 
 impl Served {

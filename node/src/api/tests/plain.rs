@@ -5,7 +5,7 @@ use crate::config::Limits;
 use squad_types::Height;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 async fn raw(address: SocketAddr, request: &str) -> String {
     let mut socket = TcpStream::connect(address).await.unwrap();
@@ -88,6 +88,58 @@ async fn connections_over_the_limit_are_closed_at_once() {
     let mut nothing = Vec::new();
     // Closed, in whichever way the system tells.
     assert!(second.read_to_end(&mut nothing).await.map_or(true, |read| read == 0));
+}
+
+/// A WebSocket with little room for answers.
+async fn upgraded(address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 << 10).unwrap();
+    let mut socket = socket.connect(address).await.unwrap();
+    let upgrade = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
+    socket.write_all(upgrade.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(socket.read_u8().await.unwrap());
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+    socket
+}
+
+#[tokio::test]
+async fn a_websocket_has_its_place_until_it_is_gone() {
+    let served = Served::new(Limits { rpc_connections: 1, ..Default::default() }).await;
+    let open = || served.metrics.connections.with_label_values(&["rpc"]).get();
+    let first = upgraded(served.server.address()).await;
+    let mut second = TcpStream::connect(served.server.address()).await.unwrap();
+    assert!(second.read_to_end(&mut Vec::new()).await.map_or(true, |read| read == 0));
+    assert_eq!(open(), 1);
+    drop(first);
+    while open() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let _third = upgraded(served.server.address()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_client_that_never_reads_is_not_read_from_and_let_go() {
+    let served = Served::new(Limits { rpc_idle_ms: 5_000, rpc_under_way: 16, ..Default::default() }).await;
+    let mut socket = upgraded(served.server.address()).await;
+    // Each in a text frame, masked with zeros. A server that reads on takes as many as come.
+    let request = r#"{"jsonrpc":"2.0","id":1,"method":"squad_genesis"}"#;
+    let mut frame = vec![0x81, 0x80 | request.len() as u8, 0, 0, 0, 0];
+    frame.extend(request.as_bytes());
+    let frames = frame.repeat(10_000);
+    // More than the system takes in of what nobody reads, on both sides.
+    let (limit, mut sent) = (256 << 20, 0);
+    while sent < limit && socket.write_all(&frames).await.is_ok() {
+        sent += frames.len();
+        assert!(get(served.server.address(), "/health").await.starts_with("HTTP/1.1 200"));
+    }
+    assert!(sent < limit, "{sent} bytes of requests were read without an answer being taken");
+    while served.metrics.connections.with_label_values(&["rpc"]).get() > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
