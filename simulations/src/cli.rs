@@ -30,6 +30,10 @@ enum Command {
         /// Write every event into this file, one JSON object a line.
         #[arg(long)]
         trace: Option<PathBuf>,
+        /// For the page that replays the run: the virtual milliseconds of which messages and votes are kept, such as
+        /// 4000..7000; the whole run if it is not said.
+        #[arg(long, value_parser = window, default_value = "0..86400000", hide_default_value = true)]
+        window: (u64, u64),
         /// Print the summary as JSON.
         #[arg(long)]
         json: bool,
@@ -108,6 +112,13 @@ fn seeds(text: &str) -> Result<(u64, u64), String> {
     if first > last { Err(wrong()) } else { Ok((first, last)) }
 }
 
+fn window(text: &str) -> Result<(u64, u64), String> {
+    let wrong = || format!("{text:?} is no stretch of a run; expected first..last in milliseconds, such as 4000..7000");
+    let (first, last) = text.split_once("..").ok_or_else(wrong)?;
+    let (first, last) = (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);
+    if first < last { Ok((first, last)) } else { Err(wrong()) }
+}
+
 fn shard(text: &str) -> Result<(u64, u64), String> {
     let wrong = || format!("{text:?} is not a shard; expected part/parts with part below parts, such as 3/16");
     let (part, parts) = text.split_once('/').ok_or_else(wrong)?;
@@ -119,8 +130,8 @@ fn shard(text: &str) -> Result<(u64, u64), String> {
 pub fn main() -> ExitCode {
     let args = Args::parse();
     let result = match args.command {
-        Command::Run { scenario, seed, out, trace, json } => {
-            run::run(&scenario, seed, out.as_deref(), trace.as_deref(), json)
+        Command::Run { scenario, seed, out, trace, window, json } => {
+            run::run(&scenario, seed, out.as_deref(), trace.as_deref(), window, json)
         }
         Command::Campaign { seeds, profile, shard, jobs, out, twice, stop_at_first, json } => {
             let campaign = crate::campaign::Campaign {

@@ -15,6 +15,7 @@ pub mod network;
 pub mod node;
 pub mod packet;
 pub mod queue;
+pub mod replay;
 pub mod report;
 pub mod results;
 pub mod rng;
@@ -24,5 +25,6 @@ pub mod simulation;
 pub mod sweep;
 pub mod trace;
 pub mod traffic;
+pub mod watch;
 
 pub use cluster::{Cluster, ClusterConfig, OPAQUE};

@@ -1,5 +1,6 @@
 //! Tables and plots of what a run, a sweep or a campaign left in a directory: one page, and each plot as a file of its own.
 
+mod replay;
 mod svg;
 
 use crate::campaign::{Line as CampaignLine, read_results};
@@ -55,6 +56,9 @@ pub fn report(directory: &Path) -> anyhow::Result<PathBuf> {
     let mut known = false;
     if directory.join("transactions.csv").exists() {
         run(&mut page, directory)?;
+        if replay::write(directory)?.is_some() {
+            page.body.push_str("<p><a href=\"replay.html\">Replay this run</a></p>");
+        }
         known = true;
     }
     if directory.join("sweep.csv").exists() {

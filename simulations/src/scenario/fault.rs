@@ -166,4 +166,23 @@ impl FaultSpec {
         ];
         words.into_iter().flatten().next().unwrap_or_default()
     }
+    /// The nodes that it is about; none if it is about all.
+    pub fn nodes(&self) -> Vec<usize> {
+        if let Some(partition) = &self.partition {
+            return partition.groups.concat();
+        }
+        if let Some(cut) = &self.cut {
+            return vec![cut.from, cut.to];
+        }
+        let one = [
+            self.crash.as_ref().map(|fault| fault.node),
+            self.pause.as_ref().map(|fault| fault.node),
+            self.slow_link.as_ref().map(|fault| fault.node),
+            self.slow_disk.as_ref().map(|fault| fault.node),
+            self.slow_cpu.as_ref().map(|fault| fault.node),
+            self.clock.as_ref().map(|fault| fault.node),
+            self.disk_low.as_ref().map(|fault| fault.node),
+        ];
+        one.into_iter().flatten().collect()
+    }
 }

@@ -139,9 +139,9 @@ fn a_trace_tells_every_message_and_decision_and_changes_nothing() {
     let untold = Simulation::new(parse(text).unwrap()).unwrap().run_guarded();
     let mut simulation = Simulation::new(parse(text).unwrap()).unwrap();
     let shared = Shared::default();
-    simulation.cluster.tracer = Some(squad_simulations::trace::Trace::new(Box::new(shared.clone())));
+    simulation.cluster.watch.trace = Some(squad_simulations::trace::Trace::new(Box::new(shared.clone())));
     let told = simulation.run_guarded();
-    simulation.cluster.tracer.take().unwrap().finish().unwrap();
+    simulation.cluster.watch.trace.take().unwrap().finish().unwrap();
     assert_eq!((told.trace, told.events), (untold.trace, untold.events));
     let written = String::from_utf8(shared.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<serde_json::Value> = written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

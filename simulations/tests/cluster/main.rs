@@ -10,3 +10,4 @@ mod failures;
 mod machines;
 mod partitions;
 mod random;
+mod replay;
