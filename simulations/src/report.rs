@@ -2,6 +2,7 @@
 //! as SVG and as PNG.
 
 mod campaign;
+mod fairness;
 mod plot;
 mod png;
 mod replay;
@@ -77,6 +78,7 @@ pub fn report(directory: &Path) -> anyhow::Result<PathBuf> {
     let mut known = false;
     if directory.join("transactions.csv").exists() {
         run::run(&mut page, directory)?;
+        fairness::fairness(&mut page, directory)?;
         known = true;
     }
     if directory.join("sweep.csv").exists() {
