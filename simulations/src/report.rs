@@ -3,6 +3,7 @@
 
 mod campaign;
 mod fairness;
+mod phases;
 mod plot;
 mod png;
 mod replay;

@@ -2,7 +2,7 @@
 
 use super::plot::{self, Line, Mark};
 use super::svg::escape;
-use super::{Page, cell, replay, rows};
+use super::{Page, cell, phases, replay, rows};
 use crate::scenario::{Scenario, parse};
 use std::fmt::Write as _;
 use std::path::Path;
@@ -40,6 +40,9 @@ pub(super) fn run(page: &mut Page, directory: &Path) -> anyhow::Result<()> {
     }
     page.table(&["tier", "transactions", "p50 ms", "p90 ms", "p99 ms", "max ms"], &table);
     page.plot("latency", &plot::lines("Latency by tier", "milliseconds since sent", "share", &distributions, &[]))?;
+    if let Some(scenario) = &scenario {
+        phases::phases(page, scenario, &transactions);
+    }
     let over_time: Vec<Line> = TIERS
         .iter()
         .map(|(tier, column)| Line {
