@@ -3,6 +3,7 @@
 
 mod campaign;
 mod fairness;
+mod merge;
 mod phases;
 mod plot;
 mod png;
@@ -10,6 +11,8 @@ mod replay;
 mod run;
 mod svg;
 mod sweep;
+
+pub use merge::{Lenience, merge};
 
 use crate::campaign::read_results;
 use anyhow::Context as _;

@@ -11,3 +11,4 @@ mod machines;
 mod partitions;
 mod random;
 mod replay;
+mod shards;
