@@ -81,6 +81,8 @@ function drawWords(force) {
   else if (now.node !== undefined) nodeStory(nodes[now.node], now.time, body, act);
   if (body.querySelector("ol")) body.querySelector("ol").scrollTop = top;
   if (body.querySelector(".scroll")) body.querySelector(".scroll").scrollTop = low;
+  // What was pressed is gone; whoever goes by keyboard is still in the story.
+  if (held) $("story").focus({ preventScroll: true });
 }
 
 function draw() {

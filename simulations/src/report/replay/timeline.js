@@ -38,6 +38,21 @@ function axisStep(width) {
   return [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= least);
 }
 
+let counted = { key: "" };
+
+/// How much is sent in each column of what is in view, and how much counts as full.
+function activity(columns) {
+  const key = `${view.from} ${view.to} ${columns}`;
+  if (counted.key === key) return counted;
+  const counts = new Float64Array(columns), scale = columns / (view.to - view.from);
+  for (let i = after(messages.sent, view.from - 1); i < messages.sent.length && messages.sent[i] < view.to; i++)
+    counts[Math.min(columns - 1, Math.max(0, Math.floor((messages.sent[i] - view.from) * scale)))]++;
+  // A burst, as when all nodes start, does not flatten the rest.
+  const most = Math.max(1, [...counts].sort((a, b) => a - b)[Math.floor(columns * 0.98)]);
+  counted = { key, counts, most };
+  return counted;
+}
+
 function drawTimeline(time, chosen) {
   const { context, width, height } = canvasOf(timeline, timelineHeight);
   context.clearRect(0, 0, width, height);
@@ -55,12 +70,7 @@ function drawTimeline(time, chosen) {
     const from = Math.max(0, xOf(record.duration, width));
     context.fillRect(from, barsHeight, width - from, bottom - barsHeight);
   }
-  // How much is on its way.
-  const columns = Math.max(1, Math.floor(width - 2 * TIMELINE.pad)), counts = new Float64Array(columns);
-  for (let i = after(messages.sent, view.from - 1); i < messages.sent.length && messages.sent[i] < view.to; i++)
-    counts[Math.min(columns - 1, Math.floor(((messages.sent[i] - view.from) / (view.to - view.from)) * columns))]++;
-  // A burst, as when all nodes start, does not flatten the rest.
-  const most = Math.max(1, [...counts].sort((a, b) => a - b)[Math.floor(columns * 0.98)]);
+  const columns = Math.max(1, Math.floor(width - 2 * TIMELINE.pad)), { counts, most } = activity(columns);
   context.fillStyle = colours.ack;
   context.globalAlpha = 0.55;
   counts.forEach((count, x) => {
