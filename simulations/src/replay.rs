@@ -123,8 +123,9 @@ pub struct Placed {
     pub position: u32,
 }
 
-/// The highest slot a node was seen to sign in, so that what it repeats is told once.
-type Slot = (Height, Round, u8);
+/// The highest slots in which a node was seen to propose, prevote and precommit, so that what it repeats is told once. One
+/// each: a proposer's vote may leave before its proposal.
+type Slots = [Option<(Height, Round)>; 3];
 
 /// A record in the making.
 pub struct Recorder {
@@ -139,7 +140,7 @@ pub struct Recorder {
     pub(crate) batch_of: BTreeMap<TxId, u32>,
     pub(crate) placed: BTreeMap<TxId, Placed>,
     last_placed: Option<Height>,
-    slots: Vec<Option<Slot>>,
+    slots: Vec<Slots>,
     noticed: Vec<usize>,
     pub(crate) words: Vec<String>,
 }
@@ -162,7 +163,7 @@ impl Recorder {
             batch_of: BTreeMap::new(),
             placed: BTreeMap::new(),
             last_placed: None,
-            slots: vec![None; nodes],
+            slots: vec![[None; 3]; nodes],
             noticed: vec![0; nodes],
             words: Vec::new(),
         }
@@ -208,7 +209,7 @@ impl Recorder {
     }
 
     pub(crate) fn life(&mut self, at: Instant, node: NodeIndex, up: bool) {
-        self.slots[node] = None;
+        self.slots[node] = Slots::default();
         self.event(at, node, if up { What::Up } else { What::Down }, [0; 3]);
     }
 
@@ -293,21 +294,23 @@ impl Recorder {
         let (slot, what, last) = match message {
             Message::Proposal(message) => {
                 let proposal = &message.proposal.statement;
-                ((proposal.height, proposal.round, 0), What::Proposed, 0)
+                ((proposal.height, proposal.round), What::Proposed, 0)
             }
             Message::Vote(vote) => {
                 let (vote, block) = (&vote.statement, u64::from(vote.statement.block.is_some()));
-                match vote.kind {
-                    VoteKind::Prevote => ((vote.height, vote.round, 1), What::Prevoted, block),
-                    VoteKind::Precommit => ((vote.height, vote.round, 2), What::Precommitted, block),
-                }
+                let what = match vote.kind {
+                    VoteKind::Prevote => What::Prevoted,
+                    VoteKind::Precommit => What::Precommitted,
+                };
+                ((vote.height, vote.round), what, block)
             }
             _ => return,
         };
-        if self.slots[node].is_some_and(|before| before >= slot) {
+        let before = &mut self.slots[node][what as usize - What::Proposed as usize];
+        if before.is_some_and(|before| before >= slot) {
             return;
         }
-        self.slots[node] = Some(slot);
+        *before = Some(slot);
         self.event(at, node, what, [slot.0.0, slot.1.0.into(), last]);
     }
 

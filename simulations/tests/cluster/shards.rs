@@ -80,8 +80,8 @@ fn campaign(profile: Profile, shard: (u64, u64), out: PathBuf) -> std::io::Resul
 fn shards_of_a_campaign_merge_and_other_profiles_do_not_mix() {
     let root = fresh("campaign");
     let parts = [root.join("0"), root.join("1")];
-    for shard in 0..2 {
-        campaign(Profile::Quick, (shard as u64, 2), parts[shard].clone()).unwrap();
+    for (shard, out) in (0..).zip(&parts) {
+        campaign(Profile::Quick, (shard, 2), out.clone()).unwrap();
     }
     merge(&parts, &root.join("merged"), Lenience::default()).unwrap();
     let lines = squad_simulations::campaign::read_results(&root.join("merged/results.jsonl")).unwrap();

@@ -63,7 +63,8 @@ function decodeNodes() {
     if (name === "up") Object.assign(next, { up: true, round: 0, step: 0, behind: false });
     if (name === "down") Object.assign(next, { up: false, step: 0 });
     if (name === "round" && a > next.height) Object.assign(next, { round: b, step: 1 });
-    if (name === "proposed" && a > next.height) Object.assign(next, { round: b, step: Math.max(next.step, 1) });
+    // A proposer's own vote may leave before its proposal.
+    if (name === "proposed" && a > next.height) Object.assign(next, { round: b, step: next.step === 4 || b > next.round ? 1 : Math.max(next.step, 1) });
     if (name === "prevoted" && a > next.height) Object.assign(next, { round: b, step: 2 });
     if (name === "precommitted" && a > next.height) Object.assign(next, { round: b, step: 3 });
     if (name === "decided") {
