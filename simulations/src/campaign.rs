@@ -1,6 +1,7 @@
 //! Many seeds on all cores: plans, runs, verdicts; stopped at any time and gone on with.
 
 use crate::scenario::{Profile, Scenario, draw};
+use crate::shards::Whole;
 use crate::simulation::{Outcome, Simulation, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -88,6 +89,7 @@ impl Campaign {
     /// Runs what has not been run yet, and adds it to what is in `out`.
     pub fn run(&self, progress: &(dyn Fn(&Found, u64) + Sync)) -> io::Result<Found> {
         std::fs::create_dir_all(&self.out)?;
+        self.whole().join(&self.out)?;
         let path = self.out.join("results.jsonl");
         let mut found = Found::default();
         let mut done = BTreeSet::new();
@@ -98,6 +100,7 @@ impl Campaign {
         let (part, parts) = self.shard;
         let seeds: Vec<u64> = self.seeds.clone().filter(|seed| seed % parts == part && !done.contains(seed)).collect();
         let total = found.runs + seeds.len() as u64;
+        progress(&found, total);
         let results = OpenOptions::new().create(true).append(true).open(&path)?;
         let state = Mutex::new(State { results, found, last: Instant::now() });
         let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
@@ -122,6 +125,17 @@ impl Campaign {
         let state = state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         progress(&state.found, total);
         Ok(state.found)
+    }
+
+    /// What it is in all, of which this may be one shard.
+    fn whole(&self) -> Whole {
+        Whole {
+            what: "campaign".to_owned(),
+            of: self.profile.name().to_owned(),
+            points: vec![String::new()],
+            first: self.seeds.start,
+            last: self.seeds.end.saturating_sub(1),
+        }
     }
 
     fn one(

@@ -3,8 +3,9 @@
 mod run;
 mod search;
 
+use crate::report::Lenience;
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The shipped sequencer in virtual time: scenarios, campaigns of random plans, sweeps.
@@ -30,6 +31,10 @@ enum Command {
         /// Write every event into this file, one JSON object a line.
         #[arg(long)]
         trace: Option<PathBuf>,
+        /// For the page that replays the run: the virtual milliseconds of which messages and votes are kept, such as
+        /// 4000..7000; the whole run if it is not said.
+        #[arg(long, value_parser = window, default_value = "0..86400000", hide_default_value = true)]
+        window: (u64, u64),
         /// Print the summary as JSON.
         #[arg(long)]
         json: bool,
@@ -86,10 +91,21 @@ enum Command {
         #[arg(long)]
         out: PathBuf,
     },
-    /// Make tables and plots of what run --out, sweep or campaign left in a directory.
+    /// Make tables and plots of what run --out, sweep or campaign left in a directory; several shards of one sweep or
+    /// campaign are merged first.
     Report {
-        /// The directory; `report.html` and the plots go there.
-        directory: PathBuf,
+        /// The directory, to which `report.html`, the plots and `replay.html` go; or those of all shards.
+        #[arg(required = true)]
+        directories: Vec<PathBuf>,
+        /// Where shards are merged and the report goes.
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// Merge although runs are missing.
+        #[arg(long)]
+        missing: bool,
+        /// Merge although shards overlap; a run that is there twice counts once.
+        #[arg(long)]
+        doubled: bool,
     },
     /// Print the plan that a campaign would run for a seed.
     Plan {
@@ -108,6 +124,13 @@ fn seeds(text: &str) -> Result<(u64, u64), String> {
     if first > last { Err(wrong()) } else { Ok((first, last)) }
 }
 
+fn window(text: &str) -> Result<(u64, u64), String> {
+    let wrong = || format!("{text:?} is no stretch of a run; expected first..last in milliseconds, such as 4000..7000");
+    let (first, last) = text.split_once("..").ok_or_else(wrong)?;
+    let (first, last) = (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);
+    if first < last { Ok((first, last)) } else { Err(wrong()) }
+}
+
 fn shard(text: &str) -> Result<(u64, u64), String> {
     let wrong = || format!("{text:?} is not a shard; expected part/parts with part below parts, such as 3/16");
     let (part, parts) = text.split_once('/').ok_or_else(wrong)?;
@@ -115,12 +138,23 @@ fn shard(text: &str) -> Result<(u64, u64), String> {
     if part < parts { Ok((part, parts)) } else { Err(wrong()) }
 }
 
+fn report(directories: &[PathBuf], out: Option<&Path>, lenience: Lenience) -> anyhow::Result<PathBuf> {
+    match (directories, out) {
+        ([one], None) => crate::report::report(one),
+        (_, Some(out)) => {
+            crate::report::merge(directories, out, lenience)?;
+            crate::report::report(out)
+        }
+        (_, None) => anyhow::bail!("{} directories; say with --out where to merge them", directories.len()),
+    }
+}
+
 /// Runs the command line.
 pub fn main() -> ExitCode {
     let args = Args::parse();
     let result = match args.command {
-        Command::Run { scenario, seed, out, trace, json } => {
-            run::run(&scenario, seed, out.as_deref(), trace.as_deref(), json)
+        Command::Run { scenario, seed, out, trace, window, json } => {
+            run::run(&scenario, seed, out.as_deref(), trace.as_deref(), window, json)
         }
         Command::Campaign { seeds, profile, shard, jobs, out, twice, stop_at_first, json } => {
             let campaign = crate::campaign::Campaign {
@@ -138,10 +172,12 @@ pub fn main() -> ExitCode {
         Command::Sweep { scenario, set, seeds, shard, jobs, out } => {
             search::sweep(&scenario, &set, seeds, shard, jobs.unwrap_or_else(run::cores), &out)
         }
-        Command::Report { directory } => crate::report::report(&directory).map(|page| {
-            println!("{}", page.display());
-            true
-        }),
+        Command::Report { directories, out, missing, doubled } => {
+            report(&directories, out.as_deref(), Lenience { missing, doubled }).map(|page| {
+                println!("{}", page.display());
+                true
+            })
+        }
         Command::Plan { seed, profile } => {
             print!("{}", crate::scenario::draw(seed, run::profile(&profile)).to_toml());
             Ok(true)

@@ -17,8 +17,8 @@ use crate::node::Node;
 use crate::packet::{Parcel, Questions};
 use crate::queue::{Instant, Queue};
 use crate::rng::Rng;
-use crate::trace::Trace;
 use crate::traffic::Traffic;
+use crate::watch::Watch;
 use squad_sequencer::ledger::{GenesisStakeTable, StakeTable};
 use squad_sequencer::{Config, Input, Memory, Peer, PersistId, Submission};
 use squad_types::{
@@ -115,8 +115,8 @@ pub struct Cluster {
     pub genesis: Genesis,
     /// What went over the network.
     pub traffic: Traffic,
-    /// Where every event is written down, if anywhere.
-    pub tracer: Option<Trace>,
+    /// Who writes down what happens, if anybody.
+    pub watch: Watch,
     /// Whether a violation panics at once. If not, the run stops and [`Self::violation`] says why.
     pub strict: bool,
     /// The first invariant that was violated.
@@ -188,7 +188,7 @@ impl Cluster {
             invariants,
             genesis,
             traffic: Traffic::new(config.nodes()),
-            tracer: None,
+            watch: Watch::default(),
             strict: true,
             violation: None,
             queue: Queue::default(),
@@ -227,9 +227,8 @@ impl Cluster {
     pub fn start(&mut self, node: NodeIndex, memory: Memory) {
         let effects = self.nodes[node].start(self.now, memory);
         self.invariants.started(node);
-        if let Some(tracer) = &mut self.tracer {
-            tracer.life(self.now, node, true);
-        }
+        self.watch.life(self.now, node, true);
+        self.watch.notices(self.now, node, &self.nodes[node].notices);
         let at = self.charge(node, None, &effects);
         self.perform(node, effects, at);
         let soon = self.now.plus(100);
@@ -293,9 +292,7 @@ impl Cluster {
         self.nodes[node].crash_at = None;
         self.nodes[node].life += 1;
         self.invariants.crashed(node);
-        if let Some(tracer) = &mut self.tracer {
-            tracer.life(self.now, node, false);
-        }
+        self.watch.life(self.now, node, false);
         if let Some(cpu) = &mut self.cpus[node] {
             cpu.crash();
         }

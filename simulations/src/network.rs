@@ -111,6 +111,11 @@ impl Network {
         None
     }
 
+    /// Where nodes are, if that matters.
+    pub fn places(&self) -> Option<&Places> {
+        self.places.as_ref()
+    }
+
     /// Cuts a link one way.
     pub fn cut(&mut self, from: NodeIndex, to: NodeIndex) {
         self.cut.insert((from, to));

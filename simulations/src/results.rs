@@ -1,6 +1,7 @@
 //! What a run leaves behind: a summary, and tables as CSV.
 
 use crate::packet::Kind;
+use crate::replay::Replay;
 use crate::simulation::{Outcome, Simulation, Verdict};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -143,7 +144,7 @@ impl Summary {
     }
 }
 
-/// Writes a run's tables into a directory.
+/// Writes a run's tables into a directory. Where transactions stand is known if the run was recorded.
 pub fn write_tables(simulation: &Simulation, out: &Path) -> io::Result<()> {
     std::fs::create_dir_all(out)?;
     std::fs::write(out.join("transactions.csv"), transactions(simulation))?;
@@ -153,20 +154,34 @@ pub fn write_tables(simulation: &Simulation, out: &Path) -> io::Result<()> {
     std::fs::write(out.join("scenario.toml"), simulation.scenario.to_toml())
 }
 
+/// Writes what a page needs to replay a run into a directory, if the run was recorded.
+pub fn write_record(simulation: &Simulation, summary: &Summary, out: &Path) -> io::Result<()> {
+    let Some(recorder) = &simulation.cluster.watch.recorder else { return Ok(()) };
+    let text = serde_json::to_string(&Replay::new(simulation, recorder, summary))?;
+    std::fs::write(out.join("replay.json"), text)
+}
+
 fn since_start(at: crate::queue::Instant) -> u64 {
     at.0.saturating_sub(crate::cluster::START.0)
 }
 
 fn transactions(simulation: &Simulation) -> String {
     let invariants = &simulation.cluster.invariants;
-    let mut out = String::from("sent_us,node,bytes,batched_us,secured_us,ordered_us\n");
+    let mut out = String::from("sent_us,node,bytes,batched_us,secured_us,ordered_us,id,namespace,height,position\n");
+    let recorder = simulation.cluster.watch.recorder.as_ref();
     let mut sent: Vec<_> = simulation.sent.iter().collect();
     sent.sort_by_key(|(id, sent)| (sent.at, **id));
     for (id, sent) in sent {
         let time = |at: Option<crate::queue::Instant>| at.map(|at| since_start(at).to_string()).unwrap_or_default();
         let (batched, secured) = (time(invariants.batched_at(id)), time(invariants.secured_at(id)));
         let (at, ordered) = (since_start(sent.at), time(invariants.ordered_at(id)));
-        let _ = writeln!(out, "{at},{},{},{batched},{secured},{ordered}", sent.node, sent.bytes);
+        let placed = recorder.and_then(|recorder| recorder.placed(id));
+        let placed = placed.map_or_else(
+            || ",,".to_owned(),
+            |placed| format!("{},{},{}", placed.namespace, placed.height, placed.position),
+        );
+        let (node, bytes) = (sent.node, sent.bytes);
+        let _ = writeln!(out, "{at},{node},{bytes},{batched},{secured},{ordered},{id},{placed}");
     }
     out
 }

@@ -9,7 +9,7 @@ mod misbehaviour;
 mod parse;
 
 pub use draw::{Profile, draw};
-pub use fault::{ClockJump, Crash, Cut, DiskFate, FaultSpec, Loss, OneNode, Partition, Slow, SlowCpu};
+pub use fault::{ClockJump, Crash, CrashProposers, Cut, DiskFate, FaultSpec, Loss, OneNode, Partition, Slow, SlowCpu};
 pub use misbehaviour::{BehaviourName, ByzantineSpec};
 pub use parse::{Problem, Problems, parse};
 

@@ -13,7 +13,7 @@ use crate::network::NodeIndex;
 use crate::queue::{Instant, Queue};
 use crate::rng::Rng;
 use crate::scenario::{Scenario, Space};
-use squad_types::{NamespaceId, TxId};
+use squad_types::{Height, NamespaceId, TxId};
 use std::collections::BTreeMap;
 
 /// Something that the timeline has in store.
@@ -62,6 +62,8 @@ pub struct Simulation {
     copies: BTreeMap<usize, Disk>,
     /// Cuts that are open, by how many faults hold each.
     cuts: BTreeMap<(NodeIndex, NodeIndex), usize>,
+    /// Faults that crash every proposer, with the last height that each has seen to.
+    hunts: BTreeMap<usize, Height>,
     /// Nodes whose transactions are counted as promised, at the end.
     byzantine: Vec<bool>,
     rng: Rng,
@@ -90,6 +92,7 @@ impl Simulation {
             start,
             copies: BTreeMap::new(),
             cuts: BTreeMap::new(),
+            hunts: BTreeMap::new(),
             byzantine,
             sent: BTreeMap::new(),
             cluster,
@@ -145,6 +148,9 @@ impl Simulation {
         while self.cluster.violation.is_none() {
             let next = self.timeline.next_at().map_or(end, |at| at.min(end));
             if self.cluster.step(next) {
+                if !self.hunts.is_empty() {
+                    self.hunt();
+                }
                 continue;
             }
             self.advance(next);

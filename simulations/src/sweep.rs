@@ -1,7 +1,9 @@
 //! One scenario for many values of its keys and many seeds; a table of what came out.
 
+use crate::progress::Done;
 use crate::results::Summary;
 use crate::scenario::{Scenario, parse};
+use crate::shards::Whole;
 use crate::simulation::Simulation;
 use anyhow::Context as _;
 use std::collections::BTreeSet;
@@ -27,6 +29,8 @@ pub struct Point {
 pub struct Sweep {
     /// All its runs, of this shard.
     pub points: Vec<Point>,
+    /// What it is in all.
+    whole: Whole,
 }
 
 impl Sweep {
@@ -50,11 +54,19 @@ impl Sweep {
             }
             tables = next;
         }
+        let mut whole = Whole {
+            what: "sweep".to_owned(),
+            of: toml::from_str::<toml::Table>(text)?.to_string(),
+            points: Vec::new(),
+            first: seeds.start,
+            last: seeds.end.saturating_sub(1),
+        };
         let mut points = Vec::new();
         for (labels, table) in tables {
             let label = labels.join(" ");
             let text = toml::to_string(&table)?;
             let scenario = parse(&text).map_err(|problems| anyhow::anyhow!("with {label}: {problems}"))?;
+            whole.points.push(label.clone());
             for seed in seeds.clone() {
                 points.push(Point { label: label.clone(), scenario: Scenario { seed, ..scenario.clone() } });
             }
@@ -62,12 +74,13 @@ impl Sweep {
         let (part, parts) = shard;
         let mut place = 0..;
         points.retain(|_| place.next().is_some_and(|place: u64| place % parts == part));
-        Ok(Self { points })
+        Ok(Self { points, whole })
     }
 
-    /// Runs what is not in the table yet. Whether everything held.
-    pub fn run(&self, jobs: usize, out: &Path, told: &(dyn Fn(usize, &str) + Sync)) -> anyhow::Result<bool> {
+    /// Runs what is not in the table yet. Whether everything held. `told` hears how far it is, and each violation's line.
+    pub fn run(&self, jobs: usize, out: &Path, told: &(dyn Fn(Done, Option<&str>) + Sync)) -> anyhow::Result<bool> {
         std::fs::create_dir_all(out)?;
+        self.whole.join(out)?;
         let path = out.join("sweep.csv");
         let before = std::fs::read_to_string(&path).unwrap_or_default();
         let done: BTreeSet<(String, String)> = before
@@ -82,22 +95,31 @@ impl Sweep {
         if before.is_empty() {
             writeln!(file, "{HEADER}")?;
         }
-        let state = Mutex::new((file, done.len(), before.contains(",violated,")));
+        let there = |point: &&Point| done.contains(&(point.label.clone(), point.scenario.seed.to_string()));
+        let so_far = Done {
+            runs: self.points.iter().filter(there).count() as u64,
+            total: self.points.len() as u64,
+            violated: before.matches(",violated,").count() as u64,
+            beyond: before.matches(",beyond,").count() as u64,
+        };
+        told(so_far, None);
+        let state = Mutex::new((file, so_far));
         let next = AtomicUsize::new(0);
         let failed = Mutex::new(None);
         std::thread::scope(|scope| {
             for _ in 0..jobs.max(1) {
                 scope.spawn(|| {
                     while let Some(point) = self.points.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if done.contains(&(point.label.clone(), point.scenario.seed.to_string())) {
+                        if there(&point) {
                             continue;
                         }
-                        let result = row(point).and_then(|(line, held)| {
+                        let result = row(point).and_then(|(line, verdict)| {
                             let mut state = state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                             writeln!(state.0, "{line}")?;
-                            state.1 += 1;
-                            state.2 |= !held;
-                            told(state.1, &line);
+                            state.1.runs += 1;
+                            state.1.violated += u64::from(verdict == "violated");
+                            state.1.beyond += u64::from(verdict == "beyond");
+                            told(state.1, (verdict == "violated").then_some(line.as_str()));
                             Ok(())
                         });
                         if let Err(error) = result {
@@ -110,15 +132,19 @@ impl Sweep {
         });
         match failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
             Some(error) => Err(error),
-            None => Ok(!state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).2),
+            None => Ok(state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).1.violated == 0),
         }
     }
 }
 
-const HEADER: &str = "set,seed,verdict,height,later_rounds,sent,ordered,refused,batched_p50_ms,batched_p99_ms,secured_p50_ms,\
+/// The first line of `sweep.csv`.
+pub const HEADER: &str = "set,seed,verdict,height,later_rounds,sent,ordered,refused,batched_p50_ms,batched_p99_ms,secured_p50_ms,\
                       secured_p99_ms,ordered_p50_ms,ordered_p99_ms,bytes,trace,wall_seconds";
 
-fn row(point: &Point) -> anyhow::Result<(String, bool)> {
+/// The column of the hash over a run.
+pub const TRACE: usize = 15;
+
+fn row(point: &Point) -> anyhow::Result<(String, &'static str)> {
     let mut simulation = Simulation::new(point.scenario.clone())?;
     let started = Instant::now();
     let outcome = simulation.run_guarded();
@@ -143,7 +169,7 @@ fn row(point: &Point) -> anyhow::Result<(String, bool)> {
         s.trace,
         s.wall_seconds
     );
-    Ok((line, s.verdict != "violated"))
+    Ok((line, s.verdict))
 }
 
 /// Puts a value at a dotted key.
@@ -171,6 +197,11 @@ fn put(table: &mut toml::Table, key: &str, value: &str) -> anyhow::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn the_column_of_the_hash_is_where_it_is_said_to_be() {
+        assert_eq!(HEADER.split(',').position(|name| name == "trace"), Some(TRACE));
+    }
 
     const BASE: &str = "duration_ms = 100\n[committee]\nmembers = 4\n[network]\ndelay_ms = 1.0\n";
 

@@ -1,7 +1,8 @@
 //! `squad-sim run`.
 
 use crate::campaign::failure_file;
-use crate::results::{Summary, write_tables};
+use crate::replay::Recorder;
+use crate::results::{Summary, write_record, write_tables};
 use crate::scenario::{Profile, Scenario, parse};
 use crate::simulation::{Simulation, Verdict};
 use crate::trace::Trace;
@@ -30,6 +31,7 @@ pub(super) fn run(
     seed: Option<u64>,
     out: Option<&Path>,
     trace: Option<&Path>,
+    window: (u64, u64),
     json: bool,
 ) -> anyhow::Result<bool> {
     let mut scenario = read(path)?;
@@ -42,11 +44,16 @@ pub(super) fn run(
     let mut simulation = Simulation::new(scenario)?;
     if let Some(path) = trace {
         let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-        simulation.cluster.tracer = Some(Trace::new(Box::new(BufWriter::new(file))));
+        simulation.cluster.watch.trace = Some(Trace::new(Box::new(BufWriter::new(file))));
+    }
+    if out.is_some() {
+        let recorder =
+            Recorder::new(&simulation.cluster, window.0.saturating_mul(1_000)..window.1.saturating_mul(1_000));
+        simulation.cluster.watch.recorder = Some(Box::new(recorder));
     }
     let started = Instant::now();
     let outcome = simulation.run_guarded();
-    if let Some(trace) = simulation.cluster.tracer.take() {
+    if let Some(trace) = simulation.cluster.watch.trace.take() {
         trace.finish().context("the trace is not complete")?;
     }
     let summary = Summary::new(&simulation, &outcome, started.elapsed().as_secs_f64());
@@ -62,6 +69,7 @@ pub(super) fn run(
     if let Some(out) = out {
         write_tables(&simulation, out).with_context(|| format!("cannot write into {}", out.display()))?;
         std::fs::write(out.join("summary.json"), serde_json::to_string_pretty(&summary)?)?;
+        write_record(&simulation, &summary, out)?;
         if let Verdict::Violated(failure) = &outcome.verdict {
             let text = failure_file(&simulation.scenario, &outcome, &failure.violation.to_string());
             std::fs::write(out.join("failure.toml"), text)?;

@@ -2,47 +2,24 @@
 
 use super::run::read;
 use crate::campaign::{Campaign, Found, failure_file};
+use crate::progress::{Done, Progress};
 use crate::simulation::Verdict;
 use crate::sweep::Sweep;
 use anyhow::Context as _;
-use std::io::IsTerminal as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 /// Runs a campaign. Whether everything held.
 pub(super) fn campaign(campaign: &Campaign, json: bool) -> anyhow::Result<bool> {
-    let started = Instant::now();
-    let terminal = std::io::stderr().is_terminal();
-    let told = AtomicU64::new(0);
+    let shown = Progress::new("seeds", json);
     let progress = |found: &Found, total: u64| {
-        if json {
-            return;
-        }
-        let (begin, end) = if terminal { ("\r", "") } else { ("", "\n") };
-        let filled = (30 * found.runs / total.max(1)) as usize;
-        let rate = found.runs as f64 / started.elapsed().as_secs_f64().max(1e-3);
-        // Not every line of a file is worth having.
-        let tenths = started.elapsed().as_secs() / 10;
-        let due = told.swap(tenths, Ordering::Relaxed) != tenths;
-        if terminal || found.runs == total || due {
-            eprint!(
-                "{begin}[{}{}] {}/{total} seeds, {} violated, {} beyond, {rate:.1} a second{end}",
-                "#".repeat(filled),
-                ".".repeat(30 - filled),
-                found.runs,
-                found.violated.len(),
-                found.beyond
-            );
-        }
+        let violated = found.violated.len() as u64;
+        shown.tell(Done { runs: found.runs, total, violated, beyond: found.beyond });
     };
     // A panic of the code under test becomes a violation; its message is in the results.
     std::panic::set_hook(Box::new(|_| {}));
     let found = campaign.run(&progress).with_context(|| format!("cannot write into {}", campaign.out.display()))?;
     drop(std::panic::take_hook());
-    if terminal && !json {
-        eprintln!();
-    }
+    shown.end();
     if json {
         let summary = serde_json::json!({
             "runs": found.runs, "held": found.held, "beyond": found.beyond, "violated": found.violated,
@@ -103,7 +80,14 @@ pub(super) fn sweep(
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let sweep = Sweep::new(&text, set, seeds.0..seeds.1 + 1, shard)?;
     let total = sweep.points.len();
-    let held = sweep.run(jobs, out, &|done, line| eprintln!("[{done}/{total}] {line}"))?;
+    let shown = Progress::new("points", false);
+    let held = sweep.run(jobs, out, &|done, violated| {
+        if let Some(line) = violated {
+            shown.note(line);
+        }
+        shown.tell(done);
+    })?;
+    shown.end();
     println!("{total} points in {}", out.join("sweep.csv").display());
     Ok(held)
 }

@@ -103,9 +103,7 @@ impl Cluster {
         let kind = parcel.body.kind();
         self.mix(((node as u64) << 48) ^ ((kind.index() as u64) << 40) ^ u64::from(parcel.bytes) ^ self.now.0);
         self.traffic.handled(kind);
-        if let Some(tracer) = &mut self.tracer {
-            tracer.handle(self.now, node, from, kind, parcel.bytes);
-        }
+        self.watch.handle(self.now, node, from, kind, parcel.bytes);
         match parcel.body {
             Body::Message(packet) => {
                 let Some(message) = packet.verified.clone() else { return };
@@ -140,6 +138,7 @@ impl Cluster {
 
     pub(super) fn input_of(&mut self, node: NodeIndex, kind: Option<Kind>, input: Input) {
         let effects = self.nodes[node].handle(self.now, input);
+        self.watch.notices(self.now, node, &self.nodes[node].notices);
         let at = self.charge(node, kind, &effects);
         self.perform(node, effects, at);
     }
@@ -184,15 +183,7 @@ impl Cluster {
         if let Err(violation) = self.invariants.observe(observed) {
             self.violated(violation);
         }
-        if self.tracer.is_some() {
-            let proposer = match &output {
-                Output::Ordered(decision) => self.node_of(&decision.block.block.header().proposer),
-                _ => None,
-            };
-            if let Some(tracer) = &mut self.tracer {
-                tracer.output(at, node, &output, proposer);
-            }
-        }
+        self.watch.output(at, node, &output, &self.operators);
         match output {
             Output::Send { to, message, .. } => self.publish(node, to, &message, at),
             Output::Ask { id, to, request } => {
@@ -246,10 +237,7 @@ impl Cluster {
 
     fn travel(&mut self, parcel: Parcel, at: Instant) {
         let [first, second] = self.network.carry(at, parcel.from(), parcel.to());
-        if let Some(tracer) = &mut self.tracer {
-            let what = (parcel.body.kind(), parcel.bytes);
-            tracer.send(at, parcel.from(), parcel.to(), what, first);
-        }
+        self.watch.send(at, &parcel, first);
         if let (Some(second), Body::Message(packet)) = (second, &parcel.body) {
             let body = Body::Message(Arc::clone(packet));
             self.queue.push(second, Event::Arrive(Parcel { body, ..parcel }));

@@ -48,6 +48,7 @@ pub const SETS: [(&str, &[&str]); 4] = [
 /// Each node's place, and the one-way delay between any two places.
 #[derive(Clone, Debug)]
 pub struct Places {
+    names: Vec<String>,
     of: Vec<usize>,
     delays: Vec<Vec<Spread>>,
 }
@@ -79,7 +80,8 @@ impl Places {
         let clusters = clusters.max(1);
         let cell = |(from, to): (usize, usize)| if from == to { near.clone() } else { far.clone() };
         let delays = (0..clusters).map(|from| (0..clusters).map(|to| cell((from, to))).collect()).collect();
-        Self { of: (0..nodes).map(|node| node % clusters).collect(), delays }
+        let names = (1..=clusters).map(|cluster| format!("cluster {cluster}")).collect();
+        Self { names, of: (0..nodes).map(|node| node % clusters).collect(), delays }
     }
 
     /// Nodes in regions of the shipped table of AWS, taken in turns.
@@ -100,7 +102,17 @@ impl Places {
             });
             delays.push(row.collect::<Result<Vec<_>, PlacesError>>()?);
         }
-        Ok(Self { of: (0..nodes).map(|node| node % names.len()).collect(), delays })
+        Ok(Self { of: (0..nodes).map(|node| node % names.len()).collect(), names, delays })
+    }
+
+    /// The places' names.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// A node's place, by its position among the names.
+    pub fn of(&self, node: NodeIndex) -> usize {
+        self.of[node]
     }
 
     /// How long a message takes on its way, in microseconds.

@@ -176,7 +176,8 @@ impl Checker<'_> {
             });
             let count = fault.kinds().len();
             self.want(count == 1, || {
-                let known = "crash, pause, cut, partition, loss, slow_link, slow_disk, slow_cpu, clock, disk_low";
+                let known = "crash, pause, cut, partition, loss, slow_link, slow_disk, slow_cpu, clock, \
+                             disk_low, crash_proposers";
                 (path(&[]), format!("a fault of {count} kinds; expected exactly one of {known}"))
             });
             for (key, nodes) in fault.kinds() {
@@ -207,6 +208,11 @@ impl Checker<'_> {
 }
 
 impl FaultSpec {
+    /// The nodes that it is about; none if it is about all.
+    pub fn nodes(&self) -> Vec<usize> {
+        self.kinds().into_iter().flat_map(|(_, nodes)| nodes).collect()
+    }
+
     /// The kinds that are set, with the nodes that each names.
     fn kinds(&self) -> Vec<(&'static str, Vec<usize>)> {
         let all = [
@@ -220,6 +226,7 @@ impl FaultSpec {
             ("slow_cpu", self.slow_cpu.as_ref().map(|fault| vec![fault.node])),
             ("clock", self.clock.as_ref().map(|fault| vec![fault.node])),
             ("disk_low", self.disk_low.as_ref().map(|fault| vec![fault.node])),
+            ("crash_proposers", self.crash_proposers.as_ref().map(|_| Vec::new())),
         ];
         all.into_iter().filter_map(|(key, nodes)| Some((key, nodes?))).collect()
     }

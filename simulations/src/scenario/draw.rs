@@ -17,6 +17,14 @@ pub enum Profile {
 }
 
 impl Profile {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Full => "full",
+        }
+    }
+
     fn members(self, rng: &mut Rng) -> usize {
         let sizes: &[usize] = match self {
             Self::Quick => &[4, 4, 4, 4, 4, 5, 5, 6, 7, 7, 8, 10, 13, 16, 31],

@@ -39,6 +39,9 @@ pub struct FaultSpec {
     /// A node's disk is nearly full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_low: Option<OneNode>,
+    /// Whoever is to propose the next height dies, height after height, while less than a third of members is down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash_proposers: Option<CrashProposers>,
 }
 
 /// What a node finds when it comes back.
@@ -71,6 +74,16 @@ pub struct Crash {
     /// It dies before its so-many-th output from then on, not at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_output: Option<u64>,
+}
+
+/// Proposers that die.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CrashProposers {
+    /// How long each is down.
+    pub down_ms: u64,
+    /// For how long this goes on.
+    pub for_ms: u64,
 }
 
 /// A node, for a while.
@@ -163,6 +176,7 @@ impl FaultSpec {
             self.slow_cpu.as_ref().map(|f| (format!("node {}'s work at {} %", f.node, f.percent), f.for_ms)),
             self.clock.as_ref().map(|f| (format!("node {}'s clock off by {} ms", f.node, f.skew_ms), 0)),
             self.disk_low.as_ref().map(|f| (format!("node {}'s disk nearly full", f.node), f.for_ms)),
+            self.crash_proposers.as_ref().map(|f| ("every proposer dies".to_owned(), f.for_ms)),
         ];
         words.into_iter().flatten().next().unwrap_or_default()
     }

@@ -67,6 +67,12 @@ impl BehaviourName {
         Self::MalformingProposer,
         Self::Forger,
     ];
+
+    /// Its name in scenarios.
+    pub fn name(self) -> String {
+        let text = serde_json::to_value(self).ok().and_then(|value| value.as_str().map(str::to_owned));
+        text.unwrap_or_default()
+    }
 }
 
 /// A node that misbehaves for a while.

@@ -9,6 +9,7 @@ use crate::byzantine::{
 use crate::network::NodeIndex;
 use crate::scenario::{BehaviourName, ByzantineSpec, Crash, DiskFate, FaultSpec};
 use squad_sequencer::{Input, Memory};
+use squad_types::Height;
 
 impl FaultSpec {
     /// How long it lasts; none for what is over at once, or ends itself.
@@ -21,6 +22,7 @@ impl FaultSpec {
             self.slow_disk.as_ref().map(|fault| fault.for_ms),
             self.slow_cpu.as_ref().map(|fault| fault.for_ms),
             self.disk_low.as_ref().map(|fault| fault.for_ms),
+            self.crash_proposers.as_ref().map(|fault| fault.for_ms),
             // A node that is to die at an output may never come to it: it is killed in the end.
             self.crash.as_ref().and_then(|crash| crash.before_output.map(|_| crash.down_ms)),
         ];
@@ -75,6 +77,9 @@ impl Simulation {
         if let Some(low) = &spec.disk_low {
             self.cluster.input(low.node, Input::DiskLow(true));
         }
+        if spec.crash_proposers.is_some() {
+            self.hunts.insert(fault, self.top());
+        }
     }
 
     pub(super) fn end(&mut self, fault: usize) {
@@ -102,6 +107,7 @@ impl Simulation {
         if let Some(low) = &spec.disk_low {
             self.cluster.input(low.node, Input::DiskLow(false));
         }
+        self.hunts.remove(&fault);
         if let Some(crash) = spec.crash.filter(|crash| crash.before_output.is_some()) {
             self.cluster.nodes[crash.node].crash_at = None;
             self.revive(fault, &crash, 0);
@@ -120,6 +126,31 @@ impl Simulation {
             None => {
                 self.cluster.crash(crash.node);
                 self.revive(fault, crash, crash.down_ms);
+            }
+        }
+    }
+
+    /// The highest height that is decided anywhere.
+    fn top(&self) -> Height {
+        self.cluster.invariants.blocks().last().map_or(Height::ZERO, |block| block.height)
+    }
+
+    /// Where a height was just decided: crashes who is to propose the next one.
+    pub(super) fn hunt(&mut self) {
+        let top = self.top();
+        let due: Vec<usize> = self.hunts.iter().filter(|(_, seen)| **seen < top).map(|(fault, _)| *fault).collect();
+        for fault in due {
+            let Some(hunt) = self.scenario.fault[fault].crash_proposers.clone() else { continue };
+            let first = (0..self.cluster.nodes.len()).find(|node| self.cluster.height(*node) == top);
+            let knows = first.and_then(|node| self.cluster.nodes[node].sequencer.as_ref());
+            let proposer = knows.and_then(|sequencer| sequencer.status().proposer);
+            let Some(proposer) = proposer.and_then(|operator| self.cluster.node_of(&operator)) else { continue };
+            self.hunts.insert(fault, top);
+            let members = self.scenario.committee.members;
+            let down = self.cluster.nodes[..members].iter().filter(|node| !node.is_up()).count();
+            if self.cluster.nodes[proposer].is_up() && 3 * (down + 1) < members {
+                self.cluster.crash(proposer);
+                self.cluster.restart_in(proposer, hunt.down_ms, Memory::Kept);
             }
         }
     }

@@ -10,3 +10,5 @@ mod failures;
 mod machines;
 mod partitions;
 mod random;
+mod replay;
+mod shards;
