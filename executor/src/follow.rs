@@ -8,7 +8,7 @@ use crate::{
     status::Status,
     transaction::raw_hash,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 use tokio::sync::watch;
 use tracing::{debug, info};
 
@@ -27,6 +27,7 @@ pub async fn follow<S: BlockSource>(
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<()> {
     let mut chain = chain;
+    let mut catching_up = Some(CatchingUp::new());
     let result = loop {
         let block = tokio::select! {
             biased;
@@ -54,7 +55,10 @@ pub async fn follow<S: BlockSource>(
         };
         chain = returned;
         match applied {
-            Ok(applied) => report(&block, &applied, &pending),
+            Ok(applied) => {
+                report(&block, &applied, &pending);
+                catching_up = catching_up.and_then(|so_far| so_far.after(&block, &applied, more_waits));
+            }
             Err(error) => break Err(error),
         }
     };
@@ -64,6 +68,35 @@ pub async fn follow<S: BlockSource>(
     // What was applied before a failure is sound and worth keeping; the first failure is the one to report.
     let flushed = chain.flush();
     result.and(flushed)
+}
+
+/// How much was executed since the start, until the network is caught up with.
+#[derive(Debug)]
+struct CatchingUp {
+    since: Instant,
+    blocks: u64,
+    transactions: usize,
+}
+
+impl CatchingUp {
+    fn new() -> Self {
+        Self { since: Instant::now(), blocks: 0, transactions: 0 }
+    }
+
+    /// Counts a block; none once there was no further one at hand, which is said.
+    fn after(mut self, block: &OrderedBlock, applied: &Applied, more_waits: bool) -> Option<Self> {
+        if let Applied::Executed { transactions, .. } = applied {
+            self.blocks += 1;
+            self.transactions += transactions;
+        }
+        if more_waits {
+            return Some(self);
+        }
+        let Self { since, blocks, transactions } = self;
+        let seconds = since.elapsed().as_secs_f64();
+        info!(height = block.height, ordered_blocks = blocks, transactions, seconds, "caught up with the network");
+        None
+    }
 }
 
 fn report(block: &OrderedBlock, applied: &Applied, pending: &Pending) {

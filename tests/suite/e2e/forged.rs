@@ -79,6 +79,7 @@ fn goes_on(home: &Path, genesis: &Path, honest: &[String], height: u64) {
     let mut rpc = executor.client();
     wait_for("it executes the genuine block", || (state(&mut rpc)["orderedHeight"].as_u64()? >= height).then_some(()));
     assert_eq!(state(&mut rpc)["evmHeight"], 1);
+    wait_for("it says that it caught up", || executor.said().contains("caught up with the network").then_some(()));
     assert_eq!(rpc.call("eth_getBalance", json!([Address::repeat_byte(0xee), "latest"])), "0x0", "the forged one");
     assert_ne!(rpc.call("eth_getBalance", json!([Address::repeat_byte(0xd1), "latest"])), "0x0", "the genuine one");
 }
