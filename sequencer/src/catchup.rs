@@ -94,7 +94,7 @@ impl Sequencer {
             // Its committee lies in the future: a reason to look at that peer's next blocks, not to stop voting.
             if !self.catchup.asking {
                 self.catchup.asking = true;
-                self.ask(from, Request::Blocks(next), None, outputs);
+                self.ask(from, Request::Blocks(next), outputs);
             }
             return;
         }
@@ -167,7 +167,7 @@ impl Sequencer {
             return;
         };
         self.catchup.asking = true;
-        self.ask(peer, Request::Blocks(from), None, outputs);
+        self.ask(peer, Request::Blocks(from), outputs);
     }
 
     pub(crate) fn best_peer(&self, height: Height) -> Option<Peer> {

@@ -210,7 +210,7 @@ impl Sequencer {
     pub(crate) fn ask_for_acks(&mut self, peer: Peer, outputs: &mut Outputs) {
         let current = self.ledger.epoch_of_next();
         for epoch in [current.previous(), Some(current)].into_iter().flatten() {
-            self.ask(peer, Request::Ack(epoch), None, outputs);
+            self.ask(peer, Request::Ack(epoch), outputs);
         }
     }
 }

@@ -14,6 +14,17 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How long a peer has for its answer before another one is asked.
 const ASK_TIMEOUT_MS: u64 = 1_500;
 
+/// The same if a vote waits for the answer: below what a round waits for a proposal, so that one peer's silence does not
+/// cost the round.
+const URGENT_TIMEOUT_MS: u64 = 400;
+
+/// Times that these double, each time that nobody answered: a link may be slower than that.
+const MAX_DOUBLINGS: u32 = 3;
+
+/// How long a peer that did not answer in time is asked only after all others. So whoever withholds costs its timeout once,
+/// and not for each thing that is missed.
+const LATE_MS: u64 = 10_000;
+
 /// How long everybody is left alone after nobody had it.
 const RETRY_MS: u64 = 250;
 
@@ -92,6 +103,8 @@ impl Want {
 struct Wanted {
     want: Want,
     tried: BTreeSet<Peer>,
+    /// How often everybody was tried in vain.
+    passes: u32,
     asked: Option<AskId>,
     hint: Option<Peer>,
     haste: Haste,
@@ -114,6 +127,8 @@ pub(crate) struct Fetches {
     next: u64,
     asked: BTreeMap<AskId, Asked>,
     wanted: BTreeMap<WantKey, Wanted>,
+    /// Until when who did not answer in time comes last.
+    late: BTreeMap<Peer, Timestamp>,
 }
 
 impl Fetches {
@@ -162,7 +177,8 @@ impl Sequencer {
             }
         } else if self.fetches.wanted.len() < MAX_WANTS {
             let patience = self.now.plus(haste.patience_ms());
-            let wanted = Wanted { want, tried: BTreeSet::new(), asked: None, hint, haste, not_before, patience };
+            let wanted =
+                Wanted { want, tried: BTreeSet::new(), passes: 0, asked: None, hint, haste, not_before, patience };
             self.fetches.wanted.insert(key, wanted);
         }
         if haste == Haste::Now {
@@ -200,31 +216,49 @@ impl Sequencer {
             _ => matches!(peer, Peer::Operator(_)),
         };
         let untried = |peer: &Peer| fit(peer) && !wanted.tried.contains(peer);
-        let chosen = hint.filter(|peer| self.peers.contains(peer) && untried(peer)).or_else(|| {
-            // Members first: they hold what they acknowledged. Spread over peers by what is asked.
-            let candidates: Vec<Peer> = self.peers.iter().copied().filter(|peer| untried(peer)).collect();
+        let is_late = |peer: &Peer| self.fetches.late.get(peer).is_some_and(|until| *until > self.now);
+        // Members: they hold what they acknowledged. Spread over peers by what is asked.
+        let spread = |late: bool| {
+            let candidates: Vec<Peer> =
+                self.peers.iter().copied().filter(|peer| untried(peer) && is_late(peer) == late).collect();
             let at = (self.fetches.next as usize).checked_rem(candidates.len())?;
             candidates.get(at).copied()
-        });
+        };
+        let hinted = hint.filter(|peer| self.peers.contains(peer) && untried(peer) && !is_late(peer));
+        let chosen = hinted.or_else(|| spread(false)).or_else(|| spread(true));
         let Some(peer) = chosen else {
             wanted.tried.clear();
+            wanted.passes = wanted.passes.saturating_add(1);
             wanted.asked = None;
             wanted.not_before = self.now.plus(RETRY_MS);
             return;
         };
         wanted.tried.insert(peer);
         let request = wanted.want.request();
-        let id = self.ask(peer, request, Some(key), outputs);
+        let timeout = if wanted.haste < Haste::Later { URGENT_TIMEOUT_MS } else { ASK_TIMEOUT_MS };
+        let timeout = timeout << wanted.passes.min(MAX_DOUBLINGS);
+        let id = self.ask_within(timeout, peer, request, Some(key), outputs);
         if let Some(wanted) = self.fetches.wanted.get_mut(&key) {
             wanted.asked = Some(id);
         }
     }
 
     /// Asks one peer.
-    pub(crate) fn ask(&mut self, to: Peer, request: Request, want: Option<WantKey>, outputs: &mut Outputs) -> AskId {
+    pub(crate) fn ask(&mut self, to: Peer, request: Request, outputs: &mut Outputs) -> AskId {
+        self.ask_within(ASK_TIMEOUT_MS, to, request, None, outputs)
+    }
+
+    fn ask_within(
+        &mut self,
+        timeout_ms: u64,
+        to: Peer,
+        request: Request,
+        want: Option<WantKey>,
+        outputs: &mut Outputs,
+    ) -> AskId {
         self.fetches.next += 1;
         let id = AskId(self.fetches.next);
-        let deadline = self.now.plus(ASK_TIMEOUT_MS);
+        let deadline = self.now.plus(timeout_ms);
         self.fetches.asked.insert(id, Asked { peer: to, want, request: request.clone(), deadline });
         outputs.push(Output::Ask { id, to, request });
         id
@@ -240,7 +274,12 @@ impl Sequencer {
     pub(crate) fn retry_fetches(&mut self, outputs: &mut Outputs) {
         let overdue: Vec<AskId> =
             self.fetches.asked.iter().filter(|(_, asked)| asked.deadline <= self.now).map(|(id, _)| *id).collect();
+        self.fetches.late.retain(|_, until| *until > self.now);
         for id in overdue {
+            // One that is gone was given up already: nothing is held against it.
+            if let Some(asked) = self.fetches.asked.get(&id).filter(|asked| asked.deadline > Timestamp::ZERO) {
+                self.fetches.late.insert(asked.peer, self.now.plus(LATE_MS));
+            }
             self.on_response(id, None, outputs);
         }
         let due =

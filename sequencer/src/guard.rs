@@ -130,7 +130,7 @@ impl Sequencer {
         let peers: Vec<Peer> = self.peers.iter().copied().collect();
         for peer in peers {
             if matches!(peer, Peer::Operator(operator) if !self.guard.answered.contains_key(&operator)) {
-                self.ask(peer, Request::Slots(me), None, outputs);
+                self.ask(peer, Request::Slots(me), outputs);
             }
         }
         self.timers.set(Timer::Guard, self.now.plus(ASK_AGAIN_MS));

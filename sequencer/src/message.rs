@@ -70,7 +70,7 @@ impl Sequencer {
     pub(crate) fn on_connected(&mut self, peer: Peer, outputs: &mut Outputs) {
         self.peers.insert(peer);
         if let Peer::Operator(_) = peer {
-            self.ask(peer, Request::Tip(self.ledger.epoch_of_next()), None, outputs);
+            self.ask(peer, Request::Tip(self.ledger.epoch_of_next()), outputs);
             self.ask_for_acks(peer, outputs);
             if self.guard_waits() {
                 self.ask_for_slots(outputs);

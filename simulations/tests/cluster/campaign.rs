@@ -184,3 +184,21 @@ fn what_a_third_censors_is_ordered_and_the_inclusion_rule_is_put_to_the_test() {
     assert_eq!(outcome.verdict, Verdict::Held);
     assert!(simulation.cluster.invariants.inclusions_checked() > 0, "nothing was ever due everywhere");
 }
+
+#[test]
+fn a_third_that_withholds_its_batches_costs_less_than_half_of_the_heights() {
+    let run = |withholders: std::ops::Range<u32>| {
+        let mut text = String::from(
+            "seed = 5\nduration_ms = 8000\n[committee]\nmembers = 10\n[network]\ndelay_ms = 20.0\njitter_ms = 4.0\n\
+             [[load]]\nrate = 100.0\nbytes = 200\n",
+        );
+        for node in withholders {
+            text.push_str(&format!("[[byzantine]]\nnode = {node}\nbehaviour = \"withhold-batches\"\n"));
+        }
+        let outcome = Simulation::new(parse(&text).unwrap()).unwrap().run_guarded();
+        assert_eq!(outcome.verdict, Verdict::Held);
+        outcome.height
+    };
+    let (honest, withheld) = (run(0..0), run(7..10));
+    assert!(2 * withheld > honest, "{withheld} heights in the time of {honest}");
+}
