@@ -35,7 +35,8 @@ pub(crate) async fn connection(shared: Arc<Shared>, stream: TcpStream, client: S
     let socket = TokioIo::new(Socket::new(stream, place, pulse.clone()));
     let (idle, stopping) = (shared.limits.idle, stop.clone().told());
     let service = service_fn({
-        let pulse = pulse.clone();
+        // This function's own `shared` goes last, when everything else of the connection is gone.
+        let (shared, pulse) = (shared.clone(), pulse.clone());
         move |request| {
             let (shared, pulse, stop) = (shared.clone(), pulse.clone(), stop.clone());
             async move { Ok::<_, Infallible>(answer(&shared, request, client, &pulse, stop).await) }

@@ -13,7 +13,7 @@ use std::{
 };
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, watch},
+    sync::{Semaphore, mpsc, watch},
 };
 
 /// Pause after the system refuses a connection, out of file handles for instance, so that the loop does not spin.
@@ -28,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) front: Arc<dyn Front>,
     /// Tells WebSockets apart: their subscriptions are found by it.
     sockets: AtomicUsize,
+    /// The server has ended when this is gone. The last field, so that the methods, and what they hold, are gone before it.
+    _alive: mpsc::Sender<()>,
 }
 
 impl Shared {
@@ -36,7 +38,7 @@ impl Shared {
     }
 }
 
-/// Tells a connection to end. The server has ended when all of these are gone.
+/// Tells a connection to end.
 #[derive(Debug, Clone)]
 pub(crate) struct Stop(watch::Receiver<()>);
 
@@ -53,6 +55,7 @@ impl Stop {
 pub struct Server {
     address: SocketAddr,
     stop: watch::Sender<()>,
+    alive: mpsc::Receiver<()>,
 }
 
 impl Server {
@@ -62,11 +65,12 @@ impl Server {
     }
 
     /// Takes no more connections, ends subscriptions, and waits until the requests under way are answered. A client that
-    /// does not take its answer is waited for no longer than [`Limits::idle`] says.
-    pub async fn stop(self) {
+    /// does not take its answer is waited for no longer than [`Limits::idle`] says. Then the server holds its methods no more.
+    pub async fn stop(mut self) {
         // An error says that nobody listens any more.
         let _ = self.stop.send(());
-        self.stop.closed().await;
+        // Nothing is ever sent: it ends with the last sender.
+        let _ = self.alive.recv().await;
     }
 }
 
@@ -82,18 +86,21 @@ pub fn serve(
 ) -> io::Result<Server> {
     let address = listener.local_addr()?;
     let (stop, stopped) = watch::channel(());
+    let (_alive, alive) = mpsc::channel(1);
     let shared = Shared {
         methods: methods.into(),
         limits,
         memory: Memory::new(limits.memory),
         front: Arc::new(front),
         sockets: AtomicUsize::new(0),
+        _alive,
     };
-    tokio::spawn(accept(listener, Arc::new(shared), Stop(stopped)));
-    Ok(Server { address, stop })
+    tokio::spawn(accept(Arc::new(shared), listener, Stop(stopped)));
+    Ok(Server { address, stop, alive })
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, stop: Stop) {
+// What comes first goes last: the port is free when the server has ended.
+async fn accept(shared: Arc<Shared>, listener: TcpListener, stop: Stop) {
     let places = Arc::new(Semaphore::new(shared.limits.connections as usize));
     let stopped = stop.clone().told();
     tokio::pin!(stopped);
