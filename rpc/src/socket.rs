@@ -21,18 +21,20 @@ use tokio::{
 #[derive(Debug)]
 pub(crate) struct Place {
     front: Arc<dyn Front>,
-    _place: OwnedSemaphorePermit,
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Place {
     pub(crate) fn new(front: Arc<dyn Front>, place: OwnedSemaphorePermit) -> Self {
         front.opened();
-        Self { front, _place: place }
+        Self { front, place: Some(place) }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        // Free before anybody hears that it is.
+        drop(self.place.take());
         self.front.closed();
     }
 }
