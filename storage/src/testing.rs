@@ -7,14 +7,16 @@
 //!
 //! Not modelled: sectors that are neither old nor new, and reads that fail.
 
+mod file;
 mod inode;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::disk::{Disk, DiskFile, DiskLock};
+use file::FaultFile;
 use inode::Inode;
 
 /// What happens at the chosen operation.
@@ -86,6 +88,15 @@ impl Entry {
     }
 }
 
+/// Which operation a fault strikes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Plan {
+    /// The one of this number.
+    Operation(u64),
+    /// The next one on a file with this at the beginning of its name.
+    FilePrefix(String),
+}
+
 #[derive(Default)]
 struct State {
     names: BTreeMap<PathBuf, u64>,
@@ -95,7 +106,8 @@ struct State {
     next_inode: u64,
     locks: BTreeSet<PathBuf>,
     operations: u64,
-    planned: Option<(u64, Fault)>,
+    planned: Option<(Plan, Fault)>,
+    struck: bool,
     capacity: Option<u64>,
     /// Handles of an earlier run are dead.
     run: u64,
@@ -108,11 +120,6 @@ struct State {
 pub struct FaultDisk {
     state: Arc<Mutex<State>>,
     run: u64,
-}
-
-struct FaultFile {
-    disk: FaultDisk,
-    inode: u64,
 }
 
 struct FaultLock {
@@ -140,17 +147,31 @@ fn not_found(path: &Path) -> io::Error {
 }
 
 impl State {
-    /// Counts an operation; says which fault strikes it.
-    fn step(&mut self, run: u64) -> io::Result<Option<Fault>> {
+    /// Counts an operation; says which fault strikes it. `path` names the file, if it still has a name.
+    fn step(&mut self, run: u64, path: Option<&Path>) -> io::Result<Option<Fault>> {
         if !self.powered || run != self.run {
             return Err(off());
         }
         self.operations += 1;
-        let fault = self.planned.filter(|(at, _)| *at == self.operations).map(|(_, fault)| fault);
+        let strikes = |plan: &Plan| match plan {
+            Plan::Operation(number) => *number == self.operations,
+            Plan::FilePrefix(prefix) => path
+                .and_then(Path::file_name)
+                .is_some_and(|name| name.as_encoded_bytes().starts_with(prefix.as_bytes())),
+        };
+        let fault = if self.struck { None } else { self.planned.as_ref().filter(|(plan, _)| strikes(plan)) };
+        let fault = fault.map(|(_, fault)| *fault);
+        self.struck |= fault.is_some();
         if fault == Some(Fault::PowerCut) {
             self.powered = false;
         }
         Ok(fault)
+    }
+
+    /// Counts an operation on an open file, as [`State::step`] does.
+    fn step_file(&mut self, run: u64, inode: u64) -> io::Result<Option<Fault>> {
+        let path = self.names.iter().find(|(_, named)| **named == inode).map(|(path, _)| path.clone());
+        self.step(run, path.as_deref())
     }
 
     fn random(&mut self) -> Random {
@@ -172,7 +193,10 @@ impl State {
 
     /// A change of a directory: done in memory, durable later.
     fn change(&mut self, run: u64, entry: Entry) -> io::Result<()> {
-        let fault = self.step(run)?;
+        let path = match &entry {
+            Entry::Create(path, _) | Entry::Unlink(path) | Entry::Rename(_, path) => path,
+        };
+        let fault = self.step(run, Some(path))?;
         match fault {
             Some(Fault::Error) => return Err(io::Error::other("injected error")),
             Some(Fault::NoSpace) => return Err(io::ErrorKind::StorageFull.into()),
@@ -209,13 +233,21 @@ impl FaultDisk {
     /// Lets a fault strike the `count`-th operation from now on, once.
     pub fn fail_after(&self, count: u64, fault: Fault) {
         let mut state = self.lock_state();
-        state.planned = Some((state.operations + count.max(1), fault));
+        state.planned = Some((Plan::Operation(state.operations + count.max(1)), fault));
+        state.struck = false;
+    }
+
+    /// Lets a fault strike the next operation on a file whose name begins with `prefix`, once. Unlike a count this
+    /// does not depend on what other threads do meanwhile.
+    pub fn fail_file(&self, prefix: &str, fault: Fault) {
+        let mut state = self.lock_state();
+        state.planned = Some((Plan::FilePrefix(prefix.to_owned()), fault));
+        state.struck = false;
     }
 
     /// True if the fault planned last has struck.
     pub fn struck(&self) -> bool {
-        let state = self.lock_state();
-        state.planned.is_some_and(|(at, _)| at <= state.operations)
+        self.lock_state().struck
     }
 
     /// Limits the bytes that files may take; none lifts the limit.
@@ -258,6 +290,7 @@ impl FaultDisk {
     fn restart(&self, mut state: MutexGuard<'_, State>) -> Self {
         state.locks.clear();
         state.planned = None;
+        state.struck = false;
         state.powered = true;
         state.run += 1;
         Self { state: self.state.clone(), run: state.run }
@@ -296,6 +329,7 @@ impl FaultDisk {
             locks: BTreeSet::new(),
             operations: state.operations,
             planned: None,
+            struck: false,
             capacity: state.capacity,
             run: 0,
             powered: true,
@@ -390,7 +424,7 @@ impl Disk for FaultDisk {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.lock_state();
-        match state.step(self.run)? {
+        match state.step(self.run, Some(path))? {
             Some(Fault::PowerCut) => return Err(off()),
             Some(Fault::Error | Fault::NoSpace) => return Err(io::Error::other("injected error")),
             None => {}
@@ -414,85 +448,5 @@ impl Disk for FaultDisk {
     fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
         let state = self.lock_state();
         Ok(state.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used())))
-    }
-}
-
-impl FaultFile {
-    fn with<T>(&self, work: impl FnOnce(&mut State, u64) -> io::Result<T>) -> io::Result<T> {
-        let mut state = self.disk.lock_state();
-        if !state.powered || state.run != self.disk.run {
-            return Err(off());
-        }
-        work(&mut state, self.disk.run)
-    }
-}
-
-impl DiskFile for FaultFile {
-    fn size(&self) -> io::Result<u64> {
-        self.with(|state, _| Ok(state.inodes.get(&self.inode).map_or(0, Inode::size)))
-    }
-
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.with(|state, _| Ok(state.inodes.get(&self.inode).map_or(0, |inode| inode.read(buffer, offset))))
-    }
-
-    fn write_vectored_at(&self, buffers: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
-        let bytes: Vec<u8> = buffers.iter().flat_map(|buffer| buffer.iter().copied()).collect();
-        self.with(|state, run| {
-            let fault = state.step(run)?;
-            let size = state.inodes.get(&self.inode).map_or(0, Inode::size);
-            let growth = (offset + bytes.len() as u64).saturating_sub(size);
-            if growth > 0 {
-                state.grow(growth)?;
-            }
-            let mut random = state.random();
-            let Some(inode) = state.inodes.get_mut(&self.inode) else { return Err(off()) };
-            let done = match fault {
-                Some(Fault::Error | Fault::NoSpace) => random.below(bytes.len() as u64 + 1) as usize,
-                Some(Fault::PowerCut) | None => bytes.len(),
-            };
-            inode.write(offset, &bytes[..done]);
-            match fault {
-                None => Ok(()),
-                Some(Fault::PowerCut) => Err(off()),
-                Some(Fault::Error) => Err(io::Error::other("injected error")),
-                Some(Fault::NoSpace) => Err(io::ErrorKind::StorageFull.into()),
-            }
-        })
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.with(|state, run| {
-            let fault = state.step(run)?;
-            let mut random = state.random();
-            let Some(inode) = state.inodes.get_mut(&self.inode) else { return Err(off()) };
-            match fault {
-                None => {
-                    inode.sync();
-                    Ok(())
-                }
-                Some(Fault::PowerCut) => Err(off()),
-                Some(Fault::Error | Fault::NoSpace) => {
-                    inode.fail_sync(&mut random);
-                    Err(io::Error::other("injected fsync error"))
-                }
-            }
-        })
-    }
-
-    fn allocate(&self, bytes: u64) -> io::Result<()> {
-        self.with(|state, run| {
-            let fault = state.step(run)?;
-            let size = state.inodes.get(&self.inode).map_or(0, Inode::size);
-            match fault {
-                Some(Fault::Error) => return Err(io::Error::other("injected error")),
-                Some(Fault::NoSpace) => return Err(io::ErrorKind::StorageFull.into()),
-                Some(Fault::PowerCut) | None => state.grow(bytes.saturating_sub(size))?,
-            }
-            if let Some(inode) = state.inodes.get_mut(&self.inode) {
-                inode.allocate(bytes);
-            }
-            if fault.is_some() { Err(off()) } else { Ok(()) }
-        })
     }
 }
