@@ -3,10 +3,12 @@
 use crate::{
     grpc::{GrpcOperators, describe},
     operators::Operators as _,
-    source::{Forwarder, Refusal, Submission},
+    source::{Behind, Earlier, Forwarder, Refusal, Submission},
 };
 use bytes::Bytes;
-use squad_client::proto::{self, SubmitAnswer, SubmitRequest, squad_client::SquadClient, submit_answer::Outcome};
+use squad_client::proto::{
+    self, ConfirmationRequest, SubmitAnswer, SubmitRequest, squad_client::SquadClient, submit_answer::Outcome,
+};
 use squad_types::{NamespaceId, Tier, Transaction, limits::MAX_TRANSACTION_BYTES};
 use std::{
     collections::HashMap,
@@ -16,13 +18,18 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
 /// Time an operator has to answer a submission. Longer than it waits itself for a transaction to be secured before it
 /// says that it took it and cannot say more.
 const SUBMIT: Duration = Duration::from_secs(20);
+/// Pause between two questions whether a transaction is secured that an operator knew already.
+const POLL: Duration = Duration::from_millis(100);
 /// Transactions that wait for an operator's connection; more are refused for now.
 const QUEUE: usize = 4_096;
 
@@ -99,6 +106,10 @@ async fn serve(mut client: SquadClient<Channel>, requests: ReceiverStream<Submit
 ///
 /// What goes to one operator goes over one stream, so it arrives in the order in which it was submitted. Submitting to a
 /// second operator after a lost answer is safe: the network orders a transaction at most once.
+///
+/// Guarantee: in the lane of every operator that took a transaction from here, all of its sender's lower nonces that were
+/// not executed by then stand before it. So whichever lane the order takes it from, it finds them there, unless they were
+/// forgotten here meanwhile.
 #[derive(Debug, Clone)]
 pub struct GrpcForwarder {
     operators: GrpcOperators,
@@ -114,12 +125,12 @@ impl GrpcForwarder {
     }
 
     /// Puts a transaction on its way to an operator before it returns.
-    fn hand(&self, index: usize, raw: Bytes, after: Option<&Bytes>) -> Answered {
+    fn hand(&self, index: usize, raw: Bytes, after: Option<&Bytes>, wait: Tier) -> Answered {
         let namespace = self.operators.namespace();
         let mut request = SubmitRequest {
             id: self.next.fetch_add(1, Ordering::Relaxed),
             namespace: namespace.0,
-            wait: proto::Tier::Secured.into(),
+            wait: proto::Tier::from(wait).into(),
             data: raw,
             after: after.map(|after| id(namespace, after)).unwrap_or_default(),
             ..SubmitRequest::default()
@@ -137,21 +148,96 @@ impl GrpcForwarder {
         }
     }
 
+    /// Hands a transaction to an operator behind `earlier`, each of which it knows already or takes behind the one before.
+    fn hand_behind(&self, index: usize, raw: Bytes, earlier: &[Bytes]) -> Answered {
+        let mut after = None;
+        for one in earlier {
+            // Their own answers were given: what counts is whether this operator takes `raw` behind them.
+            drop(self.hand(index, one.clone(), after, Tier::Batched));
+            after = Some(one);
+        }
+        self.hand(index, raw, after, Tier::Secured)
+    }
+
     /// What the operator says, within its time.
-    async fn answer(&self, index: usize, answered: Answered) -> Result<Tier, Refusal> {
-        let outcome = match tokio::time::timeout(SUBMIT, answered).await {
+    async fn answer(&self, index: usize, raw: &Bytes, answered: Answered) -> Result<Tier, Refusal> {
+        let deadline = Instant::now() + SUBMIT;
+        let outcome = match tokio::time::timeout_at(deadline, answered).await {
             Ok(Ok(Ok(answer))) => judge(answer),
             Ok(Ok(Err(reason))) => Err(Refusal::Busy(reason)),
             Ok(Err(_)) => Err(Refusal::Busy("its connection was given up".into())),
             Err(_) => Err(Refusal::Busy(format!("no answer in {} s", SUBMIT.as_secs()))),
         };
+        let outcome = match outcome {
+            Ok(Taken::Now(tier)) => Ok(tier),
+            // It may only be batched there: this operator could go down with it.
+            Ok(Taken::Before) => match tokio::time::timeout_at(deadline, self.secured(index, raw)).await {
+                Ok(secured) => secured,
+                Err(_) => Ok(Tier::Batched),
+            },
+            Err(refusal) => Err(refusal),
+        };
         match &outcome {
-            Err(Refusal::Busy(reason) | Refusal::OutOfTurn(reason)) => {
+            Err(Refusal::Busy(reason)) => {
                 tracing::warn!(operator = self.operators.name(index), reason, "operator took no transaction");
             }
-            _ => self.preferred.store(index, Ordering::Relaxed),
+            Err(Refusal::OutOfTurn(reason)) => {
+                tracing::debug!(operator = self.operators.name(index), reason, "not the operator of the one before");
+            }
+            Ok(_) | Err(Refusal::Rejected(_)) => self.preferred.store(index, Ordering::Relaxed),
         }
         outcome
+    }
+
+    /// Asks until a transaction is secured that the operator knows.
+    async fn secured(&self, index: usize, raw: &Bytes) -> Result<Tier, Refusal> {
+        let transaction = id(self.operators.namespace(), raw);
+        let mut client = self.operators.client(index);
+        loop {
+            let tier = proto::Tier::Secured.into();
+            let found = client.get_confirmation(ConfirmationRequest { transaction: transaction.clone(), tier }).await;
+            match found {
+                Ok(_) => return Ok(Tier::Secured),
+                Err(status) if status.code() == tonic::Code::NotFound => tokio::time::sleep(POLL).await,
+                Err(status) => return Err(Refusal::Busy(describe(&status))),
+            }
+        }
+    }
+
+    /// Asks operators in turn until one takes it: the one it was handed to, then the next ones.
+    async fn ask(&self, first: usize, handed: Answered, raw: Bytes, behind: Behind) -> Result<Tier, Refusal> {
+        let (after, earlier) = match &behind {
+            Behind::Nothing => (None, None),
+            Behind::OnItsWay(_) => return self.answer(first, &raw, handed).await,
+            Behind::AnsweredFor(last, earlier) => (Some(last), Some(earlier)),
+        };
+        let mut outcome = self.answer_behind(first, handed, &raw, earlier).await;
+        let count = self.operators.count();
+        for index in (1..count).map(|step| (first + step) % count) {
+            if !matches!(outcome, Err(Refusal::Busy(_) | Refusal::OutOfTurn(_))) {
+                break;
+            }
+            let handed = self.hand(index, raw.clone(), after, Tier::Secured);
+            outcome = self.answer_behind(index, handed, &raw, earlier).await;
+        }
+        outcome
+    }
+
+    /// What the operator says; after it has been given the earlier ones, where it does not hold them.
+    async fn answer_behind(
+        &self,
+        index: usize,
+        handed: Answered,
+        raw: &Bytes,
+        earlier: Option<&Earlier>,
+    ) -> Result<Tier, Refusal> {
+        match (self.answer(index, raw, handed).await, earlier) {
+            (Err(Refusal::OutOfTurn(_)), Some(earlier)) => {
+                let handed = self.hand_behind(index, raw.clone(), &earlier());
+                self.answer(index, raw, handed).await
+            }
+            (outcome, _) => outcome,
+        }
     }
 }
 
@@ -161,46 +247,44 @@ fn id(namespace: NamespaceId, raw: &Bytes) -> Bytes {
     Bytes::copy_from_slice(&transaction.id().0)
 }
 
-fn judge(answer: SubmitAnswer) -> Result<Tier, Refusal> {
-    match answer.outcome {
-        Some(Outcome::Accepted(accepted)) => Ok(accepted.tier().into()),
-        // It is on its way already; or it was taken, and is not secured as soon as the operator waits for it.
-        Some(Outcome::Rejected(rejected)) if matches!(rejected.code.as_str(), "duplicate" | "timeout") => {
-            Ok(Tier::Batched)
-        }
-        Some(Outcome::Rejected(rejected)) if rejected.code == "out_of_turn" => Err(Refusal::OutOfTurn(rejected.reason)),
-        Some(Outcome::Rejected(rejected)) if rejected.r#final => Err(Refusal::Rejected(rejected.reason)),
-        Some(Outcome::Rejected(rejected)) => {
-            Err(Refusal::Busy(format!("{}; retry after {} ms", rejected.reason, rejected.retry_after_ms)))
-        }
-        None => Err(Refusal::Busy("its answer is neither accepted nor rejected".into())),
+/// What an operator that did not refuse has done.
+enum Taken {
+    /// It took the transaction, which has reached this tier.
+    Now(Tier),
+    /// It knew it already.
+    Before,
+}
+
+fn judge(answer: SubmitAnswer) -> Result<Taken, Refusal> {
+    let rejected = match answer.outcome {
+        Some(Outcome::Accepted(accepted)) => return Ok(Taken::Now(accepted.tier().into())),
+        Some(Outcome::Rejected(rejected)) => rejected,
+        None => return Err(Refusal::Busy("its answer is neither accepted nor rejected".into())),
+    };
+    match rejected.code.as_str() {
+        "duplicate" => Ok(Taken::Before),
+        // It was taken, and is not secured as long as the operator waits for it.
+        "timeout" => Ok(Taken::Now(Tier::Batched)),
+        "out_of_turn" => Err(Refusal::OutOfTurn(rejected.reason)),
+        _ if rejected.r#final => Err(Refusal::Rejected(rejected.reason)),
+        _ => Err(Refusal::Busy(format!("{}; retry after {} ms", rejected.reason, rejected.retry_after_ms))),
     }
 }
 
 impl Forwarder for GrpcForwarder {
-    fn submit(&self, raw: Bytes, after: Option<Bytes>) -> Submission {
+    fn submit(&self, raw: Bytes, behind: Behind) -> Submission {
         if raw.len() > MAX_TRANSACTION_BYTES {
             let size = raw.len();
             let text = format!("oversized data: transaction size {size}, limit {MAX_TRANSACTION_BYTES}");
             return Box::pin(std::future::ready(Err(Refusal::Rejected(text))));
         }
         let first = self.preferred.load(Ordering::Relaxed);
-        let handed = self.hand(first, raw.clone(), after.as_ref());
+        let after = match &behind {
+            Behind::Nothing => None,
+            Behind::OnItsWay(last) | Behind::AnsweredFor(last, _) => Some(last),
+        };
+        let handed = self.hand(first, raw.clone(), after, Tier::Secured);
         let this = self.clone();
-        Box::pin(async move {
-            let mut last = this.answer(first, handed).await;
-            if after.is_some() {
-                return last;
-            }
-            let count = this.operators.count();
-            for index in (1..count).map(|step| (first + step) % count) {
-                if !matches!(last, Err(Refusal::Busy(_))) {
-                    break;
-                }
-                let handed = this.hand(index, raw.clone(), None);
-                last = this.answer(index, handed).await;
-            }
-            last
-        })
+        Box::pin(async move { this.ask(first, handed, raw, behind).await })
     }
 }

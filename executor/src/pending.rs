@@ -1,7 +1,9 @@
 //! Transactions that were forwarded and not yet ordered: best effort, in memory only.
 
 use alloy_consensus::{Transaction as _, TxEnvelope};
+use alloy_eips::Encodable2718 as _;
 use alloy_primitives::{Address, B256};
+use bytes::Bytes;
 use squad_types::Tier;
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -152,6 +154,16 @@ impl Pending {
         nonce
     }
 
+    /// The raw bytes of `sender`'s pending transactions right below `nonce`, without gap: the last `limit`, lowest first.
+    pub fn below(&self, sender: Address, nonce: u64, limit: usize) -> Vec<Bytes> {
+        let inner = self.lock();
+        let Some(nonces) = inner.by_sender.get(&sender) else { return Vec::new() };
+        let below = (0..nonce).rev().map_while(|nonce| inner.by_hash.get(nonces.get(&nonce)?)).take(limit);
+        let mut raws: Vec<Bytes> = below.map(|entry| entry.transaction.envelope.encoded_2718().into()).collect();
+        raws.reverse();
+        raws
+    }
+
     /// How many transactions have been secured so far: where somebody starts who asks for those to come.
     pub fn arrivals(&self) -> u64 {
         self.lock().arrivals
@@ -199,6 +211,10 @@ mod tests {
         let sender = dev_accounts()[0].address();
         assert_eq!(pending.next_nonce(sender, 3), 5);
         assert_eq!(pending.next_nonce(sender, 2), 2);
+        let raw = |nonce| bytes::Bytes::from(dev_accounts()[0].transfer(7, nonce, Address::ZERO, U256::ONE));
+        assert_eq!(pending.below(sender, 5, 9), [raw(3), raw(4)]);
+        assert_eq!(pending.below(sender, 5, 1), [raw(4)]);
+        assert!(pending.below(sender, 6, 9).is_empty() && pending.below(sender, 3, 9).is_empty());
         pending.settle([transfer(3).hash()].iter());
         assert_eq!(pending.next_nonce(sender, 3), 3);
         assert_eq!(pending.next_nonce(sender, 4), 5);

@@ -4,7 +4,7 @@ use crate::{Error, Result};
 use alloy_primitives::{Address, B256};
 use bytes::Bytes;
 use squad_types::Tier;
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc};
 use tokio::sync::mpsc;
 
 /// What one ordered block holds for the followed namespace, after verification.
@@ -63,6 +63,32 @@ pub enum Refusal {
     OutOfTurn(String),
 }
 
+/// Raw transactions of one sender that somebody answered for and that are not executed yet, by nonce, up to the one below.
+pub type Earlier = Arc<dyn Fn() -> Vec<Bytes> + Send + Sync>;
+
+/// What a transaction is to come after, so that it never stands before a lower nonce of its sender and is skipped for it.
+#[derive(Clone)]
+pub enum Behind {
+    /// All lower nonces are executed.
+    Nothing,
+    /// The one below was submitted before and has no answer yet. The one operator that is asked takes this one behind that
+    /// one or not at all; any refusal but [`Refusal::Rejected`] says that nobody has taken it.
+    OnItsWay(Bytes),
+    /// Somebody answered for the one below, which comes first here. An operator that does not hold that one is given all of
+    /// those that are not executed yet before this one, since the operator that took them may be gone.
+    AnsweredFor(Bytes, Earlier),
+}
+
+impl std::fmt::Debug for Behind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("Nothing"),
+            Self::OnItsWay(raw) => f.debug_tuple("OnItsWay").field(raw).finish(),
+            Self::AnsweredFor(raw, _) => f.debug_tuple("AnsweredFor").field(raw).finish_non_exhaustive(),
+        }
+    }
+}
+
 /// The answer to a transaction that was handed over.
 pub type Submission = Pin<Box<dyn Future<Output = Result<Tier, Refusal>> + Send>>;
 
@@ -72,10 +98,7 @@ pub trait Forwarder: Send + Sync + 'static {
     /// responsibility and could not say more in time, with tier batched. To be called from within a runtime.
     ///
     /// They are on their way when this returns: what is submitted later to the same operator arrives later.
-    ///
-    /// `after` is a transaction that was submitted before and has no answer yet. The one operator that is asked then takes
-    /// this one behind that one or not at all; any refusal but [`Refusal::Rejected`] says that nobody has taken it.
-    fn submit(&self, raw: Bytes, after: Option<Bytes>) -> Submission;
+    fn submit(&self, raw: Bytes, behind: Behind) -> Submission;
 }
 
 /// A source fed by a channel, for tests and in-process use.
@@ -115,7 +138,7 @@ pub struct ChannelForwarder {
 }
 
 impl Forwarder for ChannelForwarder {
-    fn submit(&self, raw: Bytes, _: Option<Bytes>) -> Submission {
+    fn submit(&self, raw: Bytes, _: Behind) -> Submission {
         use mpsc::error::TrySendError;
         let answer = self.transactions.try_send(raw).map(|()| Tier::Secured).map_err(|error| match error {
             TrySendError::Full(_) => Refusal::Busy("the queue is full; retry".into()),

@@ -47,10 +47,22 @@ type Boxed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 struct Operator {
     blocks: Blocks,
     submitted: mpsc::Sender<Bytes>,
+    says: Arc<Says>,
+}
+
+/// What the test has an operator say.
+#[derive(Default)]
+struct Says {
     /// Ids of what it took.
-    taken: Arc<Mutex<HashSet<Bytes>>>,
+    taken: Mutex<HashSet<Bytes>>,
     /// How many it refuses from now on, as one does that is full.
-    refuses: Arc<AtomicUsize>,
+    refuses: AtomicUsize,
+    /// Answers to those who ask for confirmations; none left: it waits for one.
+    confirms: Mutex<Option<mpsc::Receiver<Result<ConfirmationReply, Status>>>>,
+}
+
+fn id(raw: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(&evm(NAMESPACE, raw.clone()).id().0)
 }
 
 #[tonic::async_trait]
@@ -83,18 +95,20 @@ impl Squad for Operator {
         &self,
         request: Request<Streaming<SubmitRequest>>,
     ) -> Result<Response<Boxed<SubmitReply>>, Status> {
-        let (submitted, taken, refuses) = (self.submitted.clone(), self.taken.clone(), self.refuses.clone());
+        let (submitted, says) = (self.submitted.clone(), self.says.clone());
         let answers = request.into_inner().then(move |request| {
-            let (submitted, taken, refuses) = (submitted.clone(), taken.clone(), refuses.clone());
+            let (submitted, says) = (submitted.clone(), says.clone());
             async move {
                 let request = request?;
                 let no = |code: &str| Rejected { code: code.into(), reason: code.into(), ..Rejected::default() };
-                let outcome = if refuses.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+                let knows = |id: &Bytes| says.taken.lock().unwrap().contains(id);
+                let outcome = if says.refuses.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
                     Outcome::Rejected(no("busy"))
-                } else if !request.after.is_empty() && !taken.lock().unwrap().contains(&request.after) {
+                } else if !request.after.is_empty() && !knows(&request.after) {
                     Outcome::Rejected(no("out_of_turn"))
+                } else if !says.taken.lock().unwrap().insert(id(&request.data)) {
+                    Outcome::Rejected(no("duplicate"))
                 } else {
-                    taken.lock().unwrap().insert(Bytes::copy_from_slice(&evm(NAMESPACE, request.data.clone()).id().0));
                     submitted.send(request.data).await.unwrap();
                     Outcome::Accepted(Accepted { tier: Tier::Batched.into(), ..Accepted::default() })
                 };
@@ -114,7 +128,10 @@ impl Squad for Operator {
         Err(Status::unimplemented(""))
     }
     async fn get_confirmation(&self, _: Request<ConfirmationRequest>) -> Result<Response<ConfirmationReply>, Status> {
-        Err(Status::unimplemented(""))
+        let mut confirms = self.says.confirms.lock().unwrap().take().unwrap();
+        let answer = confirms.recv().await.unwrap();
+        *self.says.confirms.lock().unwrap() = Some(confirms);
+        answer.map(Response::new)
     }
     async fn get_header(&self, _: Request<HeaderRequest>) -> Result<Response<HeaderReply>, Status> {
         Err(Status::unimplemented(""))
@@ -124,20 +141,28 @@ impl Squad for Operator {
     }
 }
 
-/// Serves an operator; its address and what is submitted to it.
-async fn operator(blocks: &watch::Sender<Vec<NamespaceBlock>>, refuses: usize) -> (String, mpsc::Receiver<Bytes>) {
+/// An operator that is served.
+struct Served {
+    url: String,
+    /// What it took.
+    submitted: mpsc::Receiver<Bytes>,
+    says: Arc<Says>,
+    /// What it says to those who ask for confirmations.
+    confirm: mpsc::Sender<Result<ConfirmationReply, Status>>,
+}
+
+async fn operator(blocks: &watch::Sender<Vec<NamespaceBlock>>, refuses: usize) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    let (submitted, receiver) = mpsc::channel(16);
-    let service = SquadServer::new(Operator {
-        blocks: blocks.subscribe(),
-        submitted,
-        taken: Arc::default(),
-        refuses: Arc::new(AtomicUsize::new(refuses)),
-    });
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (transactions, submitted) = mpsc::channel(16);
+    let (confirm, confirms) = mpsc::channel(1);
+    let confirms = Mutex::new(Some(confirms));
+    let says = Arc::new(Says { refuses: AtomicUsize::new(refuses), confirms, ..Says::default() });
+    let operator = Operator { blocks: blocks.subscribe(), submitted: transactions, says: says.clone() };
     let incoming = TcpListenerStream::new(listener);
-    tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
-    (address, receiver)
+    let server = tonic::transport::Server::builder().add_service(SquadServer::new(operator));
+    tokio::spawn(server.serve_with_incoming(incoming));
+    Served { url, submitted, says, confirm }
 }
 
 /// An address where nobody listens.
@@ -175,10 +200,10 @@ fn config(network: &TestChain, dir: &tempfile::TempDir, operators: Vec<String>) 
 async fn a_transfer_goes_through_operators_and_back_and_two_executors_agree() {
     let mut network = TestChain::new(4);
     let blocks = Arc::new(watch::Sender::new(Vec::new()));
-    let (busy, _unused) = operator(&blocks, usize::MAX).await;
-    let (honest, mut submitted) = operator(&blocks, 0).await;
+    let busy = operator(&blocks, usize::MAX).await;
+    let Served { url: honest, mut submitted, .. } = operator(&blocks, 0).await;
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let first = executor(config(&network, &dirs[0], vec![dead().await, busy, honest.clone()])).await;
+    let first = executor(config(&network, &dirs[0], vec![dead().await, busy.url, honest.clone()])).await;
     let second = executor(config(&network, &dirs[1], vec![honest.clone()])).await;
 
     let raw = dev_accounts()[0].transfer(1001, 0, Address::repeat_byte(3), U256::from(8));
@@ -218,10 +243,9 @@ async fn many_transactions_of_one_sender_arrive_in_order_whoever_refuses_one_in_
     let network = TestChain::new(4);
     let blocks = watch::Sender::new(Vec::new());
     // The first has no room for one, which the second takes; what was on its way behind that one is sent again.
-    let (full, mut to_first) = operator(&blocks, 1).await;
-    let (roomy, mut to_second) = operator(&blocks, 0).await;
+    let (mut full, mut roomy) = (operator(&blocks, 1).await, operator(&blocks, 0).await);
     let dir = tempfile::tempdir().unwrap();
-    let executor = executor(config(&network, &dir, vec![full, roomy])).await;
+    let executor = executor(config(&network, &dir, vec![full.url, roomy.url])).await;
     let raws: Vec<_> = (0..8).map(|nonce| dev_accounts()[0].transfer(1001, nonce, Address::ZERO, U256::ONE)).collect();
     let address = executor.address;
     let send = |raw: alloy_primitives::Bytes| {
@@ -232,16 +256,74 @@ async fn many_transactions_of_one_sender_arrive_in_order_whoever_refuses_one_in_
         assert_eq!(answer.await.unwrap(), json!(keccak256(raw)));
     }
     let mut arrived = Vec::new();
-    for receiver in [&mut to_first, &mut to_second] {
+    for receiver in [&mut full.submitted, &mut roomy.submitted] {
         let mut here = Vec::new();
         while let Ok(raw) = receiver.try_recv() {
             here.push(raws.iter().position(|known| known.0 == raw).unwrap());
         }
-        assert!(here.is_sorted(), "{here:?}");
+        // Nothing is executed yet: who has one has all before it.
+        assert_eq!(here, (0..here.len()).collect::<Vec<_>>());
         arrived.extend(here);
     }
     arrived.sort_unstable();
-    assert_eq!(arrived, (0..8).collect::<Vec<_>>(), "each once");
+    arrived.dedup();
+    assert_eq!(arrived, (0..8).collect::<Vec<_>>());
+    executor.stop.send_replace(true);
+    executor.job.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_operator_took_goes_to_the_next_before_what_follows_it() {
+    let network = TestChain::new(4);
+    let blocks = watch::Sender::new(Vec::new());
+    let (mut first, mut second) = (operator(&blocks, 0).await, operator(&blocks, 0).await);
+    let dir = tempfile::tempdir().unwrap();
+    let executor = executor(config(&network, &dir, vec![first.url, second.url])).await;
+    let raws: Vec<_> = (0..3).map(|nonce| dev_accounts()[0].transfer(1001, nonce, Address::ZERO, U256::ONE)).collect();
+    let send = |nonce: usize| wallet::result(executor.address, "eth_sendRawTransaction", json!([raws[nonce]]));
+    send(0).await;
+    send(1).await;
+    // It took two, and is as good as gone before they are secured.
+    first.says.refuses.store(usize::MAX, SeqCst);
+    assert_eq!(send(2).await, json!(keccak256(&raws[2])));
+    for (served, taken) in [(&mut first.submitted, 2), (&mut second.submitted, 3)] {
+        for raw in &raws[..taken] {
+            assert_eq!(served.recv().await.unwrap(), raw.0);
+        }
+        assert!(served.try_recv().is_err());
+    }
+    executor.stop.send_replace(true);
+    executor.job.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_operator_knew_already_is_answered_for_once_it_is_secured() {
+    let network = TestChain::new(4);
+    let blocks = watch::Sender::new(Vec::new());
+    let (first, mut second) = (operator(&blocks, 0).await, operator(&blocks, 0).await);
+    let dir = tempfile::tempdir().unwrap();
+    let executor = executor(config(&network, &dir, vec![first.url, second.url])).await;
+    let from = [0, 1].map(|at| dev_accounts()[at].transfer(1001, 0, Address::ZERO, U256::ONE));
+    first.says.taken.lock().unwrap().extend(from.iter().map(|raw| id(&raw.0)));
+    let address = executor.address;
+    let send = |raw: alloy_primitives::Bytes| {
+        tokio::spawn(async move { wallet::result(address, "eth_sendRawTransaction", json!([raw])).await })
+    };
+    let unanswered = send(from[0].clone());
+    for _ in 0..3 {
+        first.confirm.send(Err(Status::not_found("only batched"))).await.unwrap();
+    }
+    assert!(!unanswered.is_finished());
+    first.confirm.send(Ok(ConfirmationReply::default())).await.unwrap();
+    assert_eq!(unanswered.await.unwrap(), json!(keccak256(&from[0])));
+    assert!(second.submitted.try_recv().is_err());
+
+    // It goes down before that: another operator is given the transaction.
+    let unanswered = send(from[1].clone());
+    first.confirm.send(Err(Status::not_found("only batched"))).await.unwrap();
+    first.confirm.send(Err(Status::unavailable("gone"))).await.unwrap();
+    assert_eq!(unanswered.await.unwrap(), json!(keccak256(&from[1])));
+    assert_eq!(second.submitted.recv().await.unwrap(), from[1].0);
     executor.stop.send_replace(true);
     executor.job.await.unwrap().unwrap();
 }
@@ -252,7 +334,7 @@ async fn a_forged_block_ends_the_executor_and_names_height_and_part() {
     let mut forged = block(&mut network, vec![]);
     forged.header.timestamp = forged.header.timestamp.next();
     let blocks = watch::Sender::new(vec![forged]);
-    let (address, _submitted) = operator(&blocks, 0).await;
+    let address = operator(&blocks, 0).await.url;
     let dir = tempfile::tempdir().unwrap();
     let executor = executor(config(&network, &dir, vec![address])).await;
     let error = executor.job.await.unwrap().unwrap_err();

@@ -39,7 +39,7 @@ pub use submit::MAX_TRANSACTION_BYTES;
 use crate::{
     chain::{ChainReader, Head},
     pending::Pending,
-    source::Submission,
+    source::{Behind, Submission},
     state::{Layered, StateView},
     status::Status,
 };
@@ -63,7 +63,7 @@ pub struct RpcContext {
     pub pending: Arc<Pending>,
     /// Live facts.
     pub status: Arc<Status>,
-    forward: Arc<dyn Fn(Bytes, Option<Bytes>) -> Submission + Send + Sync>,
+    forward: Arc<dyn Fn(Bytes, Behind) -> Submission + Send + Sync>,
     turns: Arc<Turns>,
     filters: Arc<Filters>,
     recent: Arc<Recent>,
@@ -87,7 +87,7 @@ impl RpcContext {
         status: Arc<Status>,
         forwarder: F,
     ) -> Self {
-        let forward = Arc::new(move |raw, after| forwarder.submit(raw, after));
+        let forward = Arc::new(move |raw, behind| forwarder.submit(raw, behind));
         let limits = RpcLimits::default();
         let reads = Arc::new(Semaphore::new(limits.reads.max(1)));
         Self {

@@ -10,18 +10,20 @@ use super::{
 };
 use crate::{
     evm::next_base_fee,
-    source::Refusal,
+    pending::{MAX_PENDING, Pending},
+    source::{Behind, Refusal},
     state::{Account, StateRead},
     transaction::{SenderTransaction, raw_hash},
 };
 use alloy_consensus::{Transaction as _, TxEnvelope};
-use alloy_primitives::{B256, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use jsonrpsee::types::ErrorObjectOwned;
 use revm::{
     context_interface::cfg::gas::calculate_initial_tx_gas_for_tx,
     primitives::{eip3860, eip7825},
 };
-use std::time::Duration;
+use squad_types::Tier;
+use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// Largest transaction accepted, as geth's pool.
@@ -91,7 +93,8 @@ async fn hand_over_here(ctx: &RpcContext, raw: Bytes) -> Result<B256, NotTaken> 
     }
     let tx = SenderTransaction::decode(&raw, ctx.chain.genesis.chain_id).map_err(|reason| refused(reason.detail))?;
     let hash = tx.hash();
-    if ctx.pending.get(&hash).is_some() {
+    // One that is only batched may be sent again: its operator could be gone.
+    if ctx.pending.get(&hash).is_some_and(|known| known.tier >= Tier::Secured) {
         return Err(NotTaken::Known);
     }
     check_shape(ctx, &tx.envelope, &raw)?;
@@ -173,6 +176,18 @@ fn check_account(ctx: &RpcContext, tx: &SenderTransaction) -> Reply<()> {
     Ok(())
 }
 
+/// Behind what was answered for and is not executed yet.
+fn behind_answered(pending: &Arc<Pending>, sender: Address, nonce: u64) -> Behind {
+    match pending.below(sender, nonce, 1).pop() {
+        None => Behind::Nothing,
+        Some(last) => {
+            let pending = pending.clone();
+            let earlier = move || pending.below(sender, nonce, MAX_PENDING);
+            Behind::AnsweredFor(last, Arc::new(earlier))
+        }
+    }
+}
+
 /// Forwards the transaction behind those of its sender with lower nonces, and remembers it once it is answered for.
 ///
 /// At first it leaves behind one that has no answer yet. If that one was not taken where this one arrived, this one is
@@ -193,7 +208,13 @@ async fn forward_in_turn(ctx: &RpcContext, tx: SenderTransaction, raw: &Bytes) -
             executed = (head, sender(ctx, &tx)?.nonce);
         }
         let answered = ctx.pending.next_nonce(tx.sender, executed.1);
-        let forward = |after: Option<Bytes>| (ctx.forward)(raw.0.clone(), after.map(|after| after.0));
+        let forward = |on_its_way: Option<Bytes>| {
+            let behind = match on_its_way {
+                Some(before) => Behind::OnItsWay(before.0),
+                None => behind_answered(&ctx.pending, tx.sender, nonce),
+            };
+            (ctx.forward)(raw.0.clone(), behind)
+        };
         let turn = ctx.turns.take((tx.sender, nonce, raw), answered, alone, &mut place, forward);
         let missing = match turn {
             Turn::Sent { answer, behind } => match answer.await {

@@ -1,7 +1,8 @@
 //! The order in which one sender's transactions leave: by nonce, each behind the one before it.
 //!
 //! One leaves as soon as those below it have left, so that many travel at once. It names the one before it, and the
-//! operator takes it only behind that one: so a refusal in the middle leaves no gap behind it.
+//! operator takes it only behind that one: so a refusal in the middle leaves no gap behind it. This holds until the one
+//! before it is executed: an answer says that an operator has it, not that every operator does.
 
 use crate::source::Submission;
 use alloy_primitives::{Address, Bytes};

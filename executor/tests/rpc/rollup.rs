@@ -5,7 +5,7 @@ use alloy_primitives::Bytes;
 use jsonrpsee::ws_client::{WsClient, WsClientBuilder};
 use serde_json::Value;
 use squad_executor::{
-    ChannelForwarder, ChannelSource, Error, Forwarder, Genesis, OrderedBlock, Refusal, RollupConfig, RpcLimits,
+    Behind, ChannelForwarder, ChannelSource, Error, Forwarder, Genesis, OrderedBlock, Refusal, RollupConfig, RpcLimits,
     StateConfig, Submission, run_with,
 };
 use squad_types::Tier;
@@ -18,7 +18,10 @@ use tokio::{
 /// A transaction that was handed over and has no answer yet.
 pub(crate) struct Held {
     pub(crate) raw: Bytes,
+    /// The one below that is on its way.
     pub(crate) after: Option<Bytes>,
+    /// Those below that were answered for.
+    pub(crate) answered: Vec<Bytes>,
     answer: oneshot::Sender<Result<Tier, Refusal>>,
 }
 
@@ -31,10 +34,19 @@ impl Held {
 struct HoldingForwarder(mpsc::UnboundedSender<Held>);
 
 impl Forwarder for HoldingForwarder {
-    fn submit(&self, raw: bytes::Bytes, after: Option<bytes::Bytes>) -> Submission {
-        let (answer, answered) = oneshot::channel();
-        self.0.send(Held { raw: raw.into(), after: after.map(Bytes::from), answer }).ok().unwrap();
-        Box::pin(async move { answered.await.unwrap() })
+    fn submit(&self, raw: bytes::Bytes, behind: Behind) -> Submission {
+        let (answer, outcome) = oneshot::channel();
+        let (after, answered) = match behind {
+            Behind::Nothing => (None, Vec::new()),
+            Behind::OnItsWay(after) => (Some(after.into()), Vec::new()),
+            Behind::AnsweredFor(last, earlier) => {
+                let earlier = earlier();
+                assert_eq!(earlier.last(), Some(&last));
+                (None, earlier.into_iter().map(Bytes::from).collect())
+            }
+        };
+        self.0.send(Held { raw: raw.into(), after, answered, answer }).ok().unwrap();
+        Box::pin(async move { outcome.await.unwrap() })
     }
 }
 

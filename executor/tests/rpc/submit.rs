@@ -108,7 +108,7 @@ async fn refused(answer: JoinHandle<Value>, why: &str) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_senders_transactions_leave_behind_each_other_before_any_is_answered() {
-    let (rollup, mut held) = Rollup::start_held().await;
+    let (mut rollup, mut held) = Rollup::start_held().await;
     let [third, first, second] = send_all(&rollup, [2, 0, 1]);
     let zero = next(&mut held, 0, None).await;
     let one = next(&mut held, 1, Some(0)).await;
@@ -120,10 +120,31 @@ async fn one_senders_transactions_leave_behind_each_other_before_any_is_answered
     zero.answer(Ok(Tier::Batched));
     sent(first, 0).await;
     sent(second, 1).await;
-    // Behind answered ones there is no condition: any operator may take it.
+    // Until they are executed, answered ones come first wherever it goes: their operator may be gone.
     let [fourth] = send_all(&rollup, [3]);
-    next(&mut held, 3, None).await.answer(Ok(Tier::Secured));
+    let three = next(&mut held, 3, None).await;
+    assert_eq!(three.answered, [0, 1, 2].map(transfer));
+    three.answer(Ok(Tier::Batched));
     sent(fourth, 3).await;
+    rollup.order([0, 1].map(transfer).into()).await;
+    let [fifth, again] = send_all(&rollup, [4, 3]);
+    for _ in [3, 4] {
+        let held = held.recv().await.unwrap();
+        let answered: &[u64] = if held.raw == transfer(4) { &[2, 3] } else { &[2] };
+        assert_eq!(held.answered, answered.iter().map(|nonce| transfer(*nonce)).collect::<Vec<_>>());
+        held.answer(Ok(Tier::Secured));
+    }
+    sent(fifth, 4).await;
+    // What is only batched may be sent again; what is secured is known.
+    sent(again, 3).await;
+    let [once_more] = send_all(&rollup, [3]);
+    refused(once_more, "already known").await;
+    rollup.order([2, 3, 4].map(transfer).into()).await;
+    let [last] = send_all(&rollup, [5]);
+    let five = next(&mut held, 5, None).await;
+    assert!(five.answered.is_empty());
+    five.answer(Ok(Tier::Secured));
+    sent(last, 5).await;
     rollup.stop().await.unwrap();
 }
 

@@ -73,7 +73,7 @@ fn a_hundred_transactions_of_one_sender_sent_at_once_are_executed_in_their_order
     assert!(places.is_sorted(), "{places:?}");
 }
 
-/// One sender's transactions one after another, through one executor.
+/// One sender's transactions one after another, through an executor that may be killed and come back elsewhere.
 struct Load {
     stop: Arc<AtomicBool>,
     /// Hashes of what was answered for.
@@ -82,7 +82,7 @@ struct Load {
 }
 
 impl Load {
-    fn start(from: DevAccount, url: String) -> Self {
+    fn start(from: DevAccount, url: Arc<Mutex<String>>) -> Self {
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
         let (stopped, kept) = (stop.clone(), sent.clone());
         let thread = std::thread::spawn(move || {
@@ -106,12 +106,13 @@ impl Load {
 }
 
 /// Sends until somebody answers for the transaction.
-fn send(raw: &str, url: &str) {
+fn send(raw: &str, url: &Mutex<String>) {
     wait_for("somebody answers for it", || {
-        match Rpc::new(url).try_call("eth_sendRawTransaction", json!([raw])) {
+        let now = url.lock().unwrap().clone();
+        match Rpc::new(&now).try_call("eth_sendRawTransaction", json!([raw])) {
             Ok(_) => Some(()),
             Err(NoResult::Silent(_)) => None,
-            // It was taken by an operator that could not say so any more.
+            // It was secured by one that was killed before it could say so.
             Err(NoResult::Refused { message, .. })
                 if message.contains("already known") || message.contains("nonce too low") =>
             {
@@ -135,6 +136,7 @@ fn wait_for_blocks(executor: &mut Rpc, more: u64) {
 struct Victims {
     operator: Option<Guarded>,
     executor: Option<Executor>,
+    url: Arc<Mutex<String>>,
 }
 
 impl Victims {
@@ -150,6 +152,7 @@ impl Victims {
         self.operator.get_or_insert_with(|| start_node(&devnet.config(0)));
         if self.executor.is_none() {
             let executor = Executor::start(&dir.join("killed"), &dir.join("genesis.json"), &devnet.grpc());
+            *self.url.lock().unwrap() = executor.url();
             self.executor = Some(executor);
         }
         let mut rpc = devnet.client("operators", 0, "");
@@ -189,14 +192,16 @@ fn an_executor_and_its_operator_are_killed_again_and_again_and_come_to_the_same_
     let mut devnet = Devnet::start(dir.path(), &["--executors", "0"]);
     // By hand from the beginning, so that it can be killed more than once.
     devnet.kill_and_wait(0);
-    let mut victims = Victims { operator: None, executor: None };
+    let mut victims = Victims { operator: None, executor: None, url: Arc::default() };
     victims.restart(&devnet, dir.path());
     let grpc = devnet.grpc();
     let steady = Executor::start(&dir.path().join("untouched"), &dir.path().join("genesis.json"), &grpc[2..]);
     let mut untouched = steady.client();
 
-    // Through operators that nobody kills: what is only batched when its operator dies comes after what follows it elsewhere.
-    let loads = [0, 1].map(|at| Load::start(dev_accounts().swap_remove(at), steady.url()));
+    let loads = [
+        Load::start(dev_accounts().swap_remove(0), Arc::new(Mutex::new(steady.url()))),
+        Load::start(dev_accounts().swap_remove(1), victims.url.clone()),
+    ];
     for _ in 0..ROUNDS {
         for (operator, executor) in [(false, true), (true, false), (true, true)] {
             wait_for_blocks(&mut untouched, 2);
