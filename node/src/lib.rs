@@ -3,6 +3,8 @@
 //! The edges ([`cli`], [`config`], [`keystore`], [`api`], [`metrics`], [`logging`]) reach the running node only through
 //! the seam [`api::Backend`]; they know nothing of consensus, storage or the network.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+// They panic when nobody reads what they print: use `cli::line` and `cli::note`.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod api;
 pub mod bench;

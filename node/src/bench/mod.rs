@@ -20,6 +20,7 @@ mod targets;
 
 pub use args::BenchArgs;
 
+use crate::cli::line;
 use cost::Cost;
 use load::{Load, Opaque, Senders};
 use report::Report;
@@ -43,12 +44,7 @@ const OPENING: Duration = Duration::from_millis(200);
 pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
     let json = args.json;
     let (value, text) = measure(args).await?;
-    if json {
-        println!("{value}");
-    } else {
-        println!("{text}");
-    }
-    Ok(())
+    if json { line(value) } else { line(text) }
 }
 
 async fn measure(mut args: BenchArgs) -> anyhow::Result<(serde_json::Value, String)> {

@@ -16,7 +16,7 @@ mod watch;
 pub use args::{Cli, Command, DevnetArgs, EngineModeArg, ExecutorArgs, NodeArgs};
 pub use clock::now;
 pub use genesis::read_genesis;
-pub use output::Output;
+pub use output::{Output, line, note, print};
 pub use wallets::WalletLimits;
 
 use clap::Parser;
@@ -41,7 +41,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Keys(command) => keys::run(command, output).map(|()| ExitCode::SUCCESS),
         Command::Genesis(command) => genesis::run(command, output).map(|()| ExitCode::SUCCESS),
         Command::Config => {
-            print!("{}", crate::config::SAMPLE);
+            print(crate::config::SAMPLE)?;
             Ok(ExitCode::SUCCESS)
         }
         other => runtime()?.block_on(asynchronous(other, output)),

@@ -1,7 +1,7 @@
 //! `squad watch`: prints a namespace's blocks as they are ordered, without gaps, through reconnects.
 
-use super::Output;
 use super::remote::{Remote, RemoteArgs};
+use super::{Output, note};
 use crate::api::view::BlockView;
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
@@ -70,7 +70,7 @@ pub(super) async fn run(args: WatchArgs, output: Output) -> anyhow::Result<()> {
             Err(Stop::For(error)) => return Err(error),
             Err(Stop::Lost(error)) => {
                 pause = if watch.next == before { (pause * 2).min(LONGEST_PAUSE) } else { FIRST_PAUSE };
-                eprintln!("connection lost ({error:#}); trying again in {} ms", pause.as_millis());
+                note(format_args!("connection lost ({error:#}); trying again in {} ms", pause.as_millis()));
                 tokio::time::sleep(pause).await;
             }
         }

@@ -1,5 +1,6 @@
 //! The devnet's processes. They end with it: each watches a pipe that the devnet holds open.
 
+use crate::cli::note;
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
@@ -95,7 +96,7 @@ impl Children {
             for process in self.0.iter_mut().filter(|process| process.name.starts_with(group)) {
                 while matches!(process.child.try_wait(), Ok(None)) {
                     if Instant::now() > end {
-                        eprintln!("{} does not end: killed", process.name);
+                        note(format_args!("{} does not end: killed", process.name));
                         let _ = process.child.kill();
                         let _ = process.child.wait();
                         break;

@@ -25,7 +25,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// Runs a development network until it is told to stop.
 ///
 /// # Errors
-/// Whatever keeps a process from starting.
+/// Whatever keeps a process from starting; standard output that nobody reads any more. Its processes are stopped first.
 pub async fn run(args: DevnetArgs) -> anyhow::Result<()> {
     let layout = Layout::prepare(&args)?;
     let addresses = ports::choose(&args)?;
@@ -73,15 +73,15 @@ async fn live(
     let ready = show::ready(layout, addresses, children);
     layout.write_state(&ready)?;
     let mut show = Show::new(args.json);
-    show.ready(&ready, layout, addresses);
+    show.ready(&ready, layout, addresses)?;
     loop {
         let done = stop.within(POLL).await;
         for ended in children.ended() {
-            show.ended(&ended, layout);
+            show.ended(&ended, layout)?;
         }
         let seen = watch.look().await;
         show.blocks(&seen)?;
-        show.table(&seen);
+        show.table(&seen)?;
         if done {
             show.summary(&seen)?;
             return Ok(());

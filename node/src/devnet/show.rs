@@ -5,10 +5,11 @@ use super::layout::Layout;
 use super::ports::Addresses;
 use super::watch::Seen;
 use crate::api::{NodeStatus, Readiness};
+use crate::cli::{line, print};
 use serde_json::{Value, json};
 use squad_types::Signer;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::IsTerminal as _;
 use std::time::Instant;
 
 /// How often the table is printed where it cannot be drawn over.
@@ -66,38 +67,32 @@ impl Show {
         }
     }
 
-    pub(super) fn ready(&self, ready: &Value, layout: &Layout, addresses: &Addresses) {
+    pub(super) fn ready(&self, ready: &Value, layout: &Layout, addresses: &Addresses) -> anyhow::Result<()> {
         if self.json {
-            line(ready);
-            return;
+            return line(ready);
         }
         let verb = if layout.continued { "continues from" } else { "lies in" };
-        println!("A network of {} operators {verb} {}.\n", addresses.operators.len(), layout.dir.display());
+        let mut text =
+            format!("A network of {} operators {verb} {}.\n\n", addresses.operators.len(), layout.dir.display());
         for (at, (signer, listen)) in layout.signers.iter().zip(&addresses.operators).enumerate() {
-            println!(
-                "  operator {}  {}  page and JSON-RPC http://{}  gRPC {}",
-                at + 1,
-                signer.address(),
-                listen.rpc,
-                listen.grpc
-            );
+            let (name, address) = (at + 1, signer.address());
+            let (rpc, grpc) = (listen.rpc, listen.grpc);
+            let _ = writeln!(text, "  operator {name}  {address}  page and JSON-RPC http://{rpc}  gRPC {grpc}");
         }
         for (at, rpc) in addresses.executors.iter().enumerate() {
-            println!(
-                "  executor {}  wallets connect to http://{rpc}  (chain id {})",
-                at + 1,
-                crate::genesis::DEVNET_CHAIN_ID
-            );
+            let (name, chain) = (at + 1, crate::genesis::DEVNET_CHAIN_ID);
+            let _ = writeln!(text, "  executor {name}  wallets connect to http://{rpc}  (chain id {chain})");
         }
-        println!(
-            "\nTen accounts of the mnemonic 'test test test test test test test test test test test junk' hold 10,000 ether each:"
+        text.push_str(
+            "\nTen accounts of the mnemonic 'test test test test test test test test test test test junk' hold 10,000 ether each:\n",
         );
         for account in squad_executor::dev_accounts().iter().take(3) {
-            println!("  {}  key {}", account.address(), account.secret());
+            let _ = writeln!(text, "  {}  key {}", account.address(), account.secret());
         }
-        println!(
-            "  … and seven more. Everybody knows these keys: never use them elsewhere.\n\nCtrl-C stops it; a second start continues.\n"
+        text.push_str(
+            "  … and seven more. Everybody knows these keys: never use them elsewhere.\n\nCtrl-C stops it; a second start continues.\n",
         );
+        line(text)
     }
 
     /// Counts and prints the blocks that were ordered since the last look.
@@ -108,7 +103,7 @@ impl Show {
             self.blocks += 1;
             self.transactions += u64::from(header.tx_count);
             if self.json {
-                line(&json!({
+                line(json!({
                     "event": "block",
                     "height": header.height,
                     "hash": header.hash(),
@@ -118,30 +113,28 @@ impl Show {
                     "round": found.certificate.round,
                     "signatures": found.certificate.signatures.len(),
                     "transactions": header.tx_count,
-                }));
+                }))?;
             }
         }
         self.disagreed |= seen.executors_agree() == Some(false);
         Ok(())
     }
 
-    pub(super) fn ended(&self, ended: &Ended, layout: &Layout) {
+    pub(super) fn ended(&self, ended: &Ended, layout: &Layout) -> anyhow::Result<()> {
         let Ended { name, status, log } = ended;
         if self.json {
-            line(&json!({ "event": "ended", "process": name, "status": status.to_string(), "log": log }));
-        } else {
-            println!(
-                "{name} ended ({status}): see {}. To start it again: squad node --config {}/{name}/node.toml --insecure-plaintext-key",
-                log.display(),
-                layout.dir.display()
-            );
+            return line(json!({ "event": "ended", "process": name, "status": status.to_string(), "log": log }));
         }
+        let (log, dir) = (log.display(), layout.dir.display());
+        line(format_args!(
+            "{name} ended ({status}): see {log}. To start it again: squad node --config {dir}/{name}/node.toml --insecure-plaintext-key"
+        ))
     }
 
     /// Draws the table.
-    pub(super) fn table(&mut self, seen: &Seen) {
+    pub(super) fn table(&mut self, seen: &Seen) -> anyhow::Result<()> {
         if self.json || (!self.terminal && self.printed.is_some_and(|at| at.elapsed() < PLAIN_EVERY)) {
-            return;
+            return Ok(());
         }
         self.printed = Some(Instant::now());
         let text = self.rows(seen);
@@ -152,9 +145,7 @@ impl Show {
         }
         out.push_str(&text);
         self.drawn = text.lines().count();
-        let mut stdout = std::io::stdout();
-        let _ = stdout.write_all(out.as_bytes());
-        let _ = stdout.flush();
+        print(out)
     }
 
     fn rows(&self, seen: &Seen) -> String {
@@ -220,7 +211,7 @@ impl Show {
         let heights: Vec<Option<u64>> = seen.operators.iter().map(|s| s.as_ref().map(|s| s.height.0)).collect();
         let seconds = self.started.elapsed().as_secs_f64();
         if self.json {
-            line(&json!({
+            line(json!({
                 "event": "summary",
                 "seconds": seconds,
                 "blocks": self.blocks,
@@ -229,11 +220,11 @@ impl Show {
                 "heights": heights,
                 "executors": seen.executors,
                 "executors_agree": !self.disagreed,
-            }));
+            }))
         } else {
-            println!("\n{} blocks and {} transactions in {seconds:.0} s. Stopping.", self.blocks, self.transactions);
+            let (blocks, transactions) = (self.blocks, self.transactions);
+            line(format_args!("\n{blocks} blocks and {transactions} transactions in {seconds:.0} s. Stopping."))
         }
-        Ok(())
     }
 }
 
@@ -244,9 +235,4 @@ fn state(status: &NodeStatus) -> String {
         Readiness::Ready => "ready".to_owned(),
         Readiness::Refusing { reason } => format!("refusing: {reason}"),
     }
-}
-
-fn line(value: &Value) {
-    println!("{value}");
-    let _ = std::io::stdout().flush();
 }

@@ -1,7 +1,7 @@
 //! The life of a network: ready, transfers, confirmations, refusals, stop, and on from disk.
 
 use super::devnet::{Devnet, alone, status};
-use super::process::log_of;
+use super::process::{Guarded, lives, log_of, squad};
 use super::rpc::Rpc;
 use super::wait::wait_for;
 use super::{confirmations, refusals};
@@ -9,6 +9,8 @@ use alloy_primitives::{Address, U256};
 use serde_json::{Value, json};
 use squad_executor::{DevAccount, dev_accounts};
 use squad_node::genesis::DEVNET_CHAIN_ID;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::Stdio;
 
 const ETHER: u64 = 1_000_000_000_000_000_000;
 
@@ -142,4 +144,25 @@ fn a_network_orders_executes_confirms_refuses_stops_and_goes_on_from_disk() {
     assert!(summary["transactions"].as_u64() >= Some(5), "{summary}");
     confirmations::are_verified(&dir.path().join("genesis.json"), &confirmed);
     continues(dir.path(), &summary);
+}
+
+#[test]
+fn a_network_whose_output_nobody_reads_any_more_stops_its_processes_and_says_why() {
+    let _alone = alone();
+    let dir = tempfile::tempdir().unwrap();
+    let mut command =
+        squad(["devnet", "--json", "--operators", "1", "--executors", "0", "--exit-after", "600", "--dir"]);
+    command.arg(dir.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut devnet = Guarded(command.spawn().unwrap());
+    let mut ready = String::new();
+    BufReader::new(devnet.0.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    // The pipe is closed now, as by `head -1`.
+    let ready: Value = serde_json::from_str(&ready).unwrap();
+    let status = devnet.end("the devnet stops");
+    let mut said = String::new();
+    devnet.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot write to standard output") && !said.contains("panicked"), "{said}");
+    let pid = ready["operators"][0]["pid"].as_u64().unwrap();
+    assert!(!lives(pid.try_into().unwrap()), "its operator is left over");
 }
