@@ -10,8 +10,8 @@ use jsonrpsee::{
     types::{
         ErrorCode, ErrorObjectOwned, Id, InvalidRequest, Notification, Params, Request,
         error::{
-            BATCHES_NOT_SUPPORTED_CODE, BATCHES_NOT_SUPPORTED_MSG, METHOD_NOT_FOUND_CODE, reject_too_big_batch_request,
-            reject_too_many_subscriptions,
+            BATCHES_NOT_SUPPORTED_CODE, BATCHES_NOT_SUPPORTED_MSG, INVALID_REQUEST_CODE, METHOD_NOT_FOUND_CODE,
+            reject_too_big_batch_request, reject_too_many_subscriptions,
         },
     },
 };
@@ -48,6 +48,9 @@ pub(crate) struct Calls {
 
 /// A notification whatever its parameters.
 type AnyNotification<'a> = Notification<'a, Option<Cow<'a, RawValue>>>;
+
+/// Whether a request is a message of its own, and not one of a batch.
+struct Alone(bool);
 
 /// What a message begins with.
 enum Form {
@@ -104,7 +107,7 @@ impl Calls {
     async fn one(&self, message: &[u8]) -> Option<Reply> {
         if let Ok(request) = serde_json::from_slice::<Request<'_>>(message) {
             let id = request.id.clone().into_owned();
-            let answer = self.call(request).await;
+            let answer = self.call(request, Alone(true)).await;
             if answer.is_subscription() {
                 return None;
             }
@@ -136,7 +139,7 @@ impl Calls {
         let mut notified = false;
         for entry in entries {
             let answer = if let Ok(request) = serde_json::from_str::<Request<'_>>(entry.get()) {
-                self.call(request).await
+                self.call(request, Alone(false)).await
             } else if serde_json::from_str::<AnyNotification<'_>>(entry.get()).is_ok() {
                 notified = true;
                 continue;
@@ -168,7 +171,7 @@ impl Calls {
         }
     }
 
-    async fn call(&self, request: Request<'_>) -> MethodResponse {
+    async fn call(&self, request: Request<'_>, Alone(alone): Alone) -> MethodResponse {
         let Request { id, method, params, .. } = request;
         let params = Params::new(params.as_ref().map(|params| params.get()));
         let (most, extensions) = (self.shared.limits.response_bytes as usize, self.extensions.clone());
@@ -184,6 +187,11 @@ impl Calls {
             (MethodCallback::Subscription(_) | MethodCallback::Unsubscription(_), None) => {
                 let text = "notifications are not supported over HTTP; connect to the same address by WebSocket";
                 MethodResponse::error(id, ErrorObjectOwned::owned(METHOD_NOT_FOUND_CODE, text, None::<()>))
+            }
+            // Its answer goes the way of its notifications, not into the batch's answer.
+            (MethodCallback::Subscription(_), Some(_)) if !alone => {
+                let text = "a subscription is not made within a batch; send this request alone";
+                MethodResponse::error(id, ErrorObjectOwned::owned(INVALID_REQUEST_CODE, text, None::<()>))
             }
             (MethodCallback::Subscription(call), Some(open)) => {
                 let Some(place) = open.places.acquire() else {

@@ -1,6 +1,6 @@
 //! Clients that hold an HTTP connection and do little with it.
 
-use crate::served::{Served, all, body, limits, message, post, request, until};
+use crate::served::{Served, all, body, frame, limits, message, post, request, until};
 use serde_json::Value;
 use squad_rpc::Limits;
 use std::time::Duration;
@@ -137,4 +137,25 @@ async fn what_is_no_request_is_refused_in_json() {
     let answers = body(&answer(&served, &post(&batch)).await);
     let codes: Vec<_> = answers.as_array().unwrap().iter().map(|one| one["error"]["code"].as_i64()).collect();
     assert_eq!(codes, [None, Some(-32600), Some(-32601)], "{answers}");
+}
+
+#[tokio::test]
+async fn a_subscription_within_a_batch_is_refused_in_its_place_and_makes_nothing() {
+    let served = Served::new(limits()).await;
+    let mut socket = served.socket().await;
+    let batch = format!("[{},{},{}]", request(1, "small", ""), request(2, "stream", ""), request(3, "small", ""));
+    socket.write_all(&frame(&batch)).await.unwrap();
+    // The batch's answer is all that comes before that of the next message.
+    socket.write_all(&frame(&request(4, "small", ""))).await.unwrap();
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        answers.push(serde_json::from_str::<Value>(&message(&mut socket).await.unwrap()).unwrap());
+    }
+    answers.sort_by_key(Value::is_object);
+    assert_eq!(answers[1]["id"], 4, "{answers:?}");
+    let [first, refused, last] = answers[0].as_array().unwrap().as_slice() else { panic!("{answers:?}") };
+    assert_eq!((&first["result"], &last["result"]), (&"done".into(), &"done".into()));
+    assert_eq!((&refused["id"], &refused["error"]["code"]), (&2.into(), &(-32600).into()), "{refused}");
+    assert!(refused["error"]["message"].as_str().unwrap().contains("alone"), "{refused}");
+    assert_eq!(served.done.notified.load(std::sync::atomic::Ordering::SeqCst), 0);
 }
