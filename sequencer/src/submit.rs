@@ -11,6 +11,10 @@ use squad_types::{Message, TxId, VerifiedBatch};
 /// Batches that one input may cause to be sealed: a bound on the loop, above what one block can take.
 const MAX_SEALS: usize = 64;
 
+/// Heights that a node may be behind and still take transactions. Whoever has not heard yet that it is behind takes them
+/// too; further back it judges validity and repeats by a window that is too old.
+const NEAR: u64 = 16;
+
 impl Sequencer {
     pub(crate) fn on_submit(&mut self, submission: Submission, outputs: &mut Outputs) {
         let id = submission.transaction.id;
@@ -46,13 +50,17 @@ impl Sequencer {
             Some(Rejection::StateLost { open_from: lane_from })
         } else if !self.guard.may_sign() {
             Some(Rejection::Starting)
-        } else if self.catchup.is_behind() {
+        } else if self.is_far_behind() {
             Some(Rejection::CatchingUp { height: self.ledger.height(), target: self.catchup.target() })
         } else if self.is_leaving() {
             Some(Rejection::Leaving { epoch })
         } else {
             None
         }
+    }
+
+    fn is_far_behind(&self) -> bool {
+        self.catchup.is_behind() && self.catchup.target().0.saturating_sub(self.ledger.height().0) > NEAR
     }
 
     /// Whether this epoch is this operator's last and about to end: what it took in now might not be ordered.

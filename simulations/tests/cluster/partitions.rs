@@ -44,6 +44,28 @@ fn a_minority_catches_up_after_the_heal() {
 }
 
 #[test]
+fn only_far_behind_a_node_takes_no_transactions() {
+    for (missed, refused) in [(3, 0), (40, 1)] {
+        let mut cluster = Cluster::new(&ClusterConfig::equal(61, 4));
+        cluster.start_all();
+        cluster.run(600);
+        cluster.network.partition(&[&[0, 1, 2], &[3]]);
+        let top = cluster.height(3).0 + missed;
+        while cluster.height(0).0 < top {
+            cluster.submit(0, 300);
+            cluster.run(5);
+        }
+        cluster.network.heal();
+        let behind = |c: &Cluster| c.nodes[3].sequencer.as_ref().unwrap().status().catching_up_to.is_some();
+        assert!(cluster.run_until(10_000, behind), "{missed} heights behind and it never knew");
+        let id = cluster.submit(3, 300);
+        assert_eq!(cluster.invariants.refused("catching_up"), refused, "{missed} heights behind");
+        let settled = cluster.run_until(10_000, |c| c.height(3) >= c.height(0) && c.invariants.is_settled(&id));
+        assert!(refused == 1 || settled && cluster.invariants.ordered_at(&id).is_some());
+    }
+}
+
+#[test]
 fn one_way_cuts_and_loss_do_not_halt() {
     for seed in 0..6 {
         let mut cluster = Cluster::new(&ClusterConfig::equal(70 + seed, 4));
