@@ -93,7 +93,8 @@ pub struct Limits {
     pub exchange_interval: Duration,
     /// How long the driver may take for a gossip verdict before the message is ignored.
     pub verdict_timeout: Duration,
-    /// How long what is queued may still be written at shutdown; then it is dropped.
+    /// How long what is queued may still be written at shutdown, and how long what a peer sent before it closed its
+    /// connection may still be handed over; then it is dropped.
     pub drain_time: Duration,
 }
 

@@ -180,11 +180,44 @@ impl Link {
 
     /// Ends all tasks.
     pub(crate) fn abort(&mut self) {
+        self.abort_writers();
+        self.readers.iter().flatten().for_each(AbortHandle::abort);
+    }
+
+    fn abort_writers(&self) {
         for out in &self.out {
             if let Out::Running(_, task) = out {
                 task.abort();
             }
         }
-        self.readers.iter().flatten().for_each(AbortHandle::abort);
+    }
+
+    /// Ends the tasks of a peer whose last connection is closed. Those that read what a member sent before it closed have
+    /// until then to hand it over; they are ended by [`LastWords`].
+    pub(crate) fn leave(mut self, until: Instant) -> LastWords {
+        self.abort_writers();
+        if self.refused.is_some() || !self.peer.is_member() {
+            self.abort();
+        }
+        LastWords { until, readers: std::mem::take(&mut self.readers).into_iter().flatten().collect() }
+    }
+}
+
+/// Tasks that read what a peer sent that has gone. They end by themselves, and with this.
+pub(crate) struct LastWords {
+    until: Instant,
+    readers: Vec<AbortHandle>,
+}
+
+impl LastWords {
+    /// Whether somebody reads and may go on.
+    pub(crate) fn goes_on(&self) -> bool {
+        self.until > Instant::now() && !self.readers.iter().all(AbortHandle::is_finished)
+    }
+}
+
+impl Drop for LastWords {
+    fn drop(&mut self) {
+        self.readers.iter().for_each(AbortHandle::abort);
     }
 }

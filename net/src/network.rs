@@ -35,7 +35,7 @@ use crate::{
     event::{DriverGone, NetEvent, NetEvents, Tried, event_channel},
     gossip::Gossip,
     handle::{Command, NetworkHandle},
-    link::Link,
+    link::{LastWords, Link},
     lock,
     requests::Asked,
     shared::{Internal, Shared},
@@ -117,6 +117,7 @@ impl Network {
             responders: commands_sender.downgrade(),
             internal,
             links: HashMap::new(),
+            last_words: HashMap::new(),
             asked: HashMap::new(),
             serving: HashMap::new(),
             events: listening.into_iter().map(|address| NetEvent::Listening { address }).collect(),
@@ -234,6 +235,8 @@ pub(crate) struct NetworkTask {
     pub(crate) responders: mpsc::WeakSender<Command>,
     internal: mpsc::Receiver<Internal>,
     pub(crate) links: HashMap<PeerId, Link>,
+    /// Of peers that have gone.
+    pub(crate) last_words: HashMap<PeerId, LastWords>,
     pub(crate) dialer: Dialer,
     pub(crate) gossip: Gossip,
     pub(crate) asked: HashMap<OutboundRequestId, Asked>,
@@ -331,6 +334,7 @@ impl NetworkTask {
         if self.in_committee != self.shared.is_own_committee() {
             self.on_committee_changed();
         }
+        self.last_words.retain(|_, words| words.goes_on());
         let expired = self.gossip.expire(&mut self.swarm.behaviour_mut().gossip);
         count_many(&self.shared.counters.gossip_expired, expired);
         self.dial();

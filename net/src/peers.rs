@@ -89,9 +89,11 @@ impl NetworkTask {
             self.open_streams(&id);
             return;
         }
-        link.abort();
         let (announced, origin) = (link.announced, link.peer.origin());
-        self.links.remove(&id);
+        if let Some(link) = self.links.remove(&id) {
+            // At most one of each peer: those of its last visit end now.
+            self.last_words.insert(id, link.leave(Instant::now() + self.shared.limits.drain_time));
+        }
         self.shared.remove_peer(&id);
         self.dialer.disconnected(&id);
         if announced {
