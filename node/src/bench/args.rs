@@ -11,7 +11,7 @@ pub(super) const MAX_SIGNED: u64 = 4 << 20;
 #[derive(Clone, Debug, Args)]
 pub struct BenchArgs {
     /// Operators to offer load to: URLs of their gRPC, with commas between
-    #[arg(long, value_delimiter = ',', required_unless_present = "devnet", value_name = "URLS")]
+    #[arg(long, value_delimiter = ',', required_unless_present_any = ["devnet", "compare"], value_name = "URLS")]
     pub targets: Vec<String>,
     /// A running devnet's directory: its operators are the targets, and their CPU time is measured
     #[arg(long, value_name = "DIR")]
@@ -49,6 +49,21 @@ pub struct BenchArgs {
     /// For EVM namespaces: an executor's JSON-RPC, for the accounts' nonces before and after
     #[arg(long, value_name = "URL")]
     pub executor: Option<String>,
+    /// Compare two networks, given twice: each a program and options of its `devnet`, in one argument ('' is this program).
+    /// They run one after the other, in turns, and what is reported is the ratio of each pair
+    #[arg(
+        long,
+        value_name = "PROGRAM OPTIONS",
+        allow_hyphen_values = true,
+        conflicts_with_all = ["targets", "devnet", "pids", "metrics", "executor"]
+    )]
+    pub compare: Vec<String>,
+    /// Pairs of runs that are compared
+    #[arg(long, default_value_t = 5, requires = "compare", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub pairs: u32,
+    /// Where compared networks keep their data while they run: on the disk that counts
+    #[arg(long, default_value = ".", requires = "compare", value_name = "DIR")]
+    pub dir: PathBuf,
     /// Set by the program's own `--json`.
     #[arg(skip)]
     pub json: bool,

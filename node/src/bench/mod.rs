@@ -1,7 +1,8 @@
 //! An open-loop load generator.
 //!
 //! `targets` finds the operators, `schedule` says when which transaction is due, `load` makes them, `stream` sends them
-//! and reads the answers, `tally` counts those, `cost` looks at the operators' processes, `report` prints.
+//! and reads the answers, `tally` counts those, `cost` looks at the operators' processes, `report` prints. `compare` does
+//! all that for two networks in turns.
 //!
 //! Open loop: what is due is sent whatever became of what was sent before, and its latency counts from when it was due.
 //! So operators that stall for a second show that second in the latencies of everything that was due in it. An answer
@@ -9,6 +10,7 @@
 //! tiers. Achieved is the rate at which accepting answers arrived.
 
 mod args;
+mod compare;
 mod cost;
 mod histogram;
 mod load;
@@ -43,7 +45,7 @@ const OPENING: Duration = Duration::from_millis(200);
 /// Targets that cannot be reached, an unknown namespace, more than can be made beforehand.
 pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
     let json = args.json;
-    let (value, text) = measure(args).await?;
+    let (value, text) = if args.compare.is_empty() { measure(args).await? } else { compare::run(args).await? };
     if json { line(value) } else { line(text) }
 }
 

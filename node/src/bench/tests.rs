@@ -24,6 +24,9 @@ pub(super) fn args(rate: u64) -> BenchArgs {
         pids: Vec::new(),
         metrics: Vec::new(),
         executor: None,
+        compare: Vec::new(),
+        pairs: 1,
+        dir: ".".into(),
         json: true,
     }
 }
