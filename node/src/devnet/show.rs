@@ -190,11 +190,9 @@ impl Show {
             match status {
                 Some(status) => {
                     let root = status["stateRoot"].as_str().unwrap_or("").chars().take(14).collect::<String>();
-                    let _ = writeln!(
-                        text,
-                        "  {name:<11}{:>9}  EVM block {}, state root {root}…",
-                        status["orderedHeight"], status["evmHeight"]
-                    );
+                    // As text: a JSON value takes no width.
+                    let [ordered, evm] = ["orderedHeight", "evmHeight"].map(|height| status[height].to_string());
+                    let _ = writeln!(text, "  {name:<11}{ordered:>9}  EVM block {evm}, state root {root}…");
                 }
                 None => {
                     let _ = writeln!(text, "  {name:<11}does not answer");
