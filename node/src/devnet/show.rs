@@ -30,13 +30,14 @@ pub(super) struct Show {
 /// What other programs need to know of a devnet that is ready.
 pub(super) fn ready(layout: &Layout, addresses: &Addresses, children: &Children) -> Value {
     let operators = layout.signers.iter().zip(&addresses.operators).zip(children.pids("operator"));
-    let operators = operators.map(|((signer, listen), pid)| {
+    let operators = operators.enumerate().map(|(at, ((signer, listen), pid))| {
         json!({
             "id": signer.address(),
             "rpc": format!("http://{}", listen.rpc),
             "grpc": format!("http://{}", listen.grpc),
             "metrics": format!("http://{}/metrics", listen.metrics),
             "pid": pid,
+            "region": addresses.regions.get(at),
         })
     });
     let executors = addresses.executors.iter().zip(children.pids("executor"));
@@ -75,11 +76,12 @@ impl Show {
         println!("A network of {} operators {verb} {}.\n", addresses.operators.len(), layout.dir.display());
         for (at, (signer, listen)) in layout.signers.iter().zip(&addresses.operators).enumerate() {
             println!(
-                "  operator {}  {}  page and JSON-RPC http://{}  gRPC {}",
+                "  operator {}  {}  page and JSON-RPC http://{}  gRPC {}{}",
                 at + 1,
                 signer.address(),
                 listen.rpc,
-                listen.grpc
+                listen.grpc,
+                addresses.regions.get(at).map(|region| format!("  {region}")).unwrap_or_default()
             );
         }
         for (at, rpc) in addresses.executors.iter().enumerate() {

@@ -16,6 +16,7 @@ mod life;
 mod process;
 mod proxy;
 mod refusals;
+mod regions;
 mod rpc;
 mod startup;
 mod wait;
