@@ -3,6 +3,7 @@
 //! Every wait is for a condition and has a bound ([`wait::PATIENCE`]); nothing waits for time to pass.
 
 mod batched;
+mod calibrate;
 mod clock;
 mod confirmations;
 mod devnet;

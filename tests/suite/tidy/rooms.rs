@@ -20,7 +20,22 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     ("node", &["types", "mempool", "consensus", "sequencer", "storage", "net", "client", "rpc", "executor", "regions"]),
     ("simulations", &["types", "mempool", "consensus", "sequencer", "regions"]),
     ("fuzz", &["types", "consensus", "sequencer", "storage", "net", "client", "node", "executor"]),
-    ("tests", &["types", "consensus", "sequencer", "net", "client", "executor", "regions", "node", "storage", "fuzz"]),
+    (
+        "tests",
+        &[
+            "types",
+            "consensus",
+            "sequencer",
+            "net",
+            "client",
+            "executor",
+            "regions",
+            "node",
+            "storage",
+            "simulations",
+            "fuzz",
+        ],
+    ),
 ];
 
 /// What the pure rooms may use from outside: nothing that knows a clock, a socket, a task or randomness.
