@@ -22,8 +22,8 @@ pub(crate) fn protocol_prefix(network: &NetworkId) -> String {
 pub struct NetConfig {
     /// TCP addresses to listen on; port 0 takes a free one, which an event and the handle report.
     pub listen: Vec<Multiaddr>,
-    /// Addresses to announce instead of the listen addresses (behind NAT or a load balancer).
-    pub announce: Vec<Multiaddr>,
+    /// What peers are told of where to reach this node.
+    pub announce: Announce,
     /// Where to start: `/ip4/…/tcp/…`, with or without `/p2p/…`. The own address among them does no harm.
     pub bootstrap: Vec<Multiaddr>,
     /// The Ed25519 key of this node on the network.
@@ -47,7 +47,7 @@ impl NetConfig {
     pub fn new(identity: Identity, domain: Domain, verifier: Arc<dyn Verifier>) -> Self {
         Self {
             listen: Vec::new(),
-            announce: Vec::new(),
+            announce: Announce::default(),
             bootstrap: Vec::new(),
             identity,
             domain,
@@ -56,6 +56,29 @@ impl NetConfig {
             limits: Limits::default(),
             back_off: BackOff::default(),
             scoring: Scoring::default(),
+        }
+    }
+}
+
+/// What peers are told of where to reach a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Announce {
+    /// The addresses that it listens on.
+    #[default]
+    Listening,
+    /// Others (behind NAT or a load balancer).
+    These(Vec<Multiaddr>),
+    /// Nothing. It is reached by who has an address of it among its bootstrap addresses, and dials the others itself.
+    Nothing,
+}
+
+impl Announce {
+    /// The addresses that are told, of a node that listens there.
+    pub fn addresses<'a>(&'a self, listening: &'a [Multiaddr]) -> &'a [Multiaddr] {
+        match self {
+            Self::Listening => listening,
+            Self::These(addresses) => addresses,
+            Self::Nothing => &[],
         }
     }
 }

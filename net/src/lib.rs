@@ -43,7 +43,7 @@ mod tests;
 
 pub use binding::bind;
 pub use channel::{Channel, Class, Topic};
-pub use config::{BackOff, Limits, NetConfig, Rate, Scoring};
+pub use config::{Announce, BackOff, Limits, NetConfig, Rate, Scoring};
 pub use counters::{FlowSnapshot, NetCounters};
 pub use error::{FetchError, NetError, SendError, WireError};
 pub use event::{GossipId, NetEvent, NetEvents, Origin, Refusal, Verdict};

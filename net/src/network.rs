@@ -28,7 +28,7 @@ use tokio::{
 use crate::{
     binding::{BindingCheck, Book, Entry, MAX_ADDRESSES, is_dialable},
     channel::Topic,
-    config::{BackOff, NetConfig},
+    config::{Announce, BackOff, NetConfig},
     counters::{Counters, count, count_many},
     dial::{Dialer, Due, is_bootstrap},
     error::NetError,
@@ -226,7 +226,7 @@ pub(crate) struct NetworkTask {
     pub(crate) swarm: Swarm<Behaviour>,
     pub(crate) shared: Arc<Shared>,
     keypair: Keypair,
-    announce: Vec<Multiaddr>,
+    announce: Announce,
     pub(crate) back_off: BackOff,
     pub(crate) rng: StdRng,
     /// How long a ban lasts.
@@ -422,10 +422,7 @@ impl NetworkTask {
 
     /// Signs where this node listens, for hellos and peer exchange.
     fn sign_record(&mut self) {
-        let mut addresses = match self.announce.is_empty() {
-            true => lock(&self.shared.listening).clone(),
-            false => self.announce.clone(),
-        };
+        let mut addresses = self.announce.addresses(&lock(&self.shared.listening)).to_vec();
         addresses.retain(is_dialable);
         addresses.truncate(MAX_ADDRESSES);
         match PeerRecord::new(&self.keypair, addresses) {

@@ -1,5 +1,6 @@
 //! The command line of `squad-sim`.
 
+mod calibrate;
 mod run;
 mod search;
 
@@ -107,6 +108,8 @@ enum Command {
         #[arg(long)]
         doubled: bool,
     },
+    /// Run one workload over real processes and in the simulator, and say how near the simulator comes.
+    Calibrate(calibrate::CalibrateArgs),
     /// Print the plan that a campaign would run for a seed.
     Plan {
         /// The seed.
@@ -178,6 +181,7 @@ pub fn main() -> ExitCode {
                 true
             })
         }
+        Command::Calibrate(args) => calibrate::calibrate(args),
         Command::Plan { seed, profile } => {
             print!("{}", crate::scenario::draw(seed, run::profile(&profile)).to_toml());
             Ok(true)

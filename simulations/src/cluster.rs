@@ -22,8 +22,8 @@ use crate::watch::Watch;
 use squad_sequencer::ledger::{GenesisStakeTable, StakeTable};
 use squad_sequencer::{Config, Input, Memory, Peer, PersistId, Submission};
 use squad_types::{
-    Address, Domain, Genesis, Height, IdentifiedTransaction, Member, Message, NamespaceId, Signer, Stake, Transaction,
-    TxId, Verifier,
+    Address, Domain, Genesis, Height, IdentifiedTransaction, Member, Message, NamespaceId, Signer, Stake, Timestamp,
+    Transaction, TxId, Verifier,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -41,7 +41,7 @@ const MISCHIEF_MS: u64 = 50;
 #[derive(Debug)]
 pub(crate) enum Work {
     Parcel(Parcel),
-    Wake { life: u64 },
+    Wake { life: u64, at: Timestamp },
     Connect { peer: NodeIndex, life: u64 },
     Submit(Box<Submission>),
 }

@@ -5,6 +5,7 @@
 //! A run is a function of its [`ClusterConfig`] and of what the caller does to it.
 
 pub mod byzantine;
+pub mod calibrate;
 pub mod campaign;
 pub mod cli;
 pub mod cluster;

@@ -4,8 +4,8 @@
 //! wrong on it (loss, duplicates, cut links), and, where it is set, the width of each node's own connection ([`pipe`]).
 
 pub mod pipe;
-pub mod places;
-pub mod spread;
+
+pub use squad_regions::{places, spread};
 
 use crate::queue::Instant;
 use crate::rng::Rng;

@@ -47,6 +47,8 @@ pub struct Node {
     pub votes: bool,
     /// The committees it announced last.
     pub committees: Vec<Arc<Committee>>,
+    /// When it asked to be woken.
+    pub(crate) deadline: Option<Timestamp>,
     waiting: VecDeque<(After, Output)>,
     syncing: [bool; 2],
     /// The last write of each stream that it was given in this life.
@@ -69,6 +71,7 @@ impl Node {
             behind: false,
             votes: false,
             committees: Vec::new(),
+            deadline: None,
             waiting: VecDeque::new(),
             syncing: [false; 2],
             written: [PersistId::default(); 2],
@@ -109,6 +112,7 @@ impl Node {
         self.life += 1;
         self.performed = 0;
         (self.behind, self.votes) = (false, false);
+        self.deadline = None;
         self.waiting.clear();
         self.syncing = [false; 2];
         self.written = [PersistId::default(); 2];

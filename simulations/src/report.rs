@@ -1,6 +1,7 @@
 //! Tables and plots of what a run, a sweep or a campaign left in a directory: one page, and each plot as a file of its own,
 //! as SVG and as PNG.
 
+mod calibration;
 mod campaign;
 mod fairness;
 mod merge;
@@ -85,6 +86,10 @@ pub fn report(directory: &Path) -> anyhow::Result<PathBuf> {
         fairness::fairness(&mut page, directory)?;
         known = true;
     }
+    if directory.join("calibration.csv").exists() {
+        calibration::calibration(&mut page, directory)?;
+        known = true;
+    }
     if directory.join("sweep.csv").exists() {
         sweep::sweep(&mut page, directory)?;
         known = true;
@@ -96,7 +101,7 @@ pub fn report(directory: &Path) -> anyhow::Result<PathBuf> {
     }
     anyhow::ensure!(
         known,
-        "{} holds neither transactions.csv (run --out), nor sweep.csv, nor results.jsonl (campaign)",
+        "{} holds neither transactions.csv (run --out), nor sweep.csv, nor results.jsonl (campaign), nor calibration.csv",
         directory.display()
     );
     let path = directory.join("report.html");

@@ -1,5 +1,6 @@
 //! Who writes down what happens in a run. None of them changes anything, and none costs anything while it is not there.
 
+use crate::calibrate::Clients;
 use crate::network::NodeIndex;
 use crate::packet::{Kind, Parcel};
 use crate::queue::Instant;
@@ -16,6 +17,8 @@ pub struct Watch {
     pub trace: Option<Trace>,
     /// What a page needs to replay the run.
     pub recorder: Option<Box<Recorder>>,
+    /// When operators can answer their clients.
+    pub clients: Option<Clients>,
 }
 
 impl Watch {
@@ -60,6 +63,9 @@ impl Watch {
         }
         if let Some(recorder) = &mut self.recorder {
             recorder.output(at, node, output);
+        }
+        if let Some(clients) = &mut self.clients {
+            clients.output(at, node, output);
         }
     }
 

@@ -64,6 +64,9 @@ pub struct BenchArgs {
     /// Where compared networks keep their data while they run: on the disk that counts
     #[arg(long, default_value = ".", requires = "compare", value_name = "DIR")]
     pub dir: PathBuf,
+    /// Write every measured latency into this file, as CSV: about 20 bytes of memory and of the file for each
+    #[arg(long, value_name = "FILE")]
+    pub latencies: Option<PathBuf>,
     /// Set by the program's own `--json`.
     #[arg(skip)]
     pub json: bool,

@@ -13,6 +13,7 @@ mod args;
 mod compare;
 mod cost;
 mod histogram;
+mod latencies;
 mod load;
 mod report;
 mod schedule;
@@ -24,6 +25,7 @@ pub use args::BenchArgs;
 
 use crate::cli::line;
 use cost::Cost;
+use latencies::Latencies;
 use load::{Load, Opaque, Senders};
 use report::Report;
 use schedule::Schedule;
@@ -52,7 +54,9 @@ pub async fn run(args: BenchArgs) -> anyhow::Result<()> {
 async fn measure(mut args: BenchArgs) -> anyhow::Result<(serde_json::Value, String)> {
     let targets = Targets::find(&args)?;
     let (spec, window) = targets.namespace(&args.namespace).await?;
-    let calls = Calls::new(&targets.urls, per_target(&args, &spec, targets.urls.len()))?;
+    let latencies = args.latencies.as_deref().map(Latencies::create).transpose()?;
+    let each = per_target(&args, &spec, targets.urls.len());
+    let calls = Calls::new(&targets.urls, each, latencies.is_some())?;
     let schedule = Schedule::new(&args, calls.len(), args.size);
     let (load, senders) = prepare(&args, &spec, &targets, &schedule, calls.len()).await?;
     let validity = match spec.kind {
@@ -77,6 +81,9 @@ async fn measure(mut args: BenchArgs) -> anyhow::Result<(serde_json::Value, Stri
 
     let mut outcome = calls.outcome();
     (outcome.tally.sent, outcome.tally.unsent) = (sent, unsent);
+    if let Some(file) = latencies {
+        file.write(outcome.tally.each.as_deref().unwrap_or_default(), targets.urls.len())?;
+    }
     let executed = match &senders {
         Some(senders) => executed(senders, schedule.groups() * schedule.group).await?,
         None => None,

@@ -128,6 +128,7 @@ impl Report<'_> {
             "size": (kind == "opaque").then_some(self.args.size),
             "targets": self.targets,
             "streams": self.schedule.streams,
+            "transactions_at_once": self.schedule.group,
             "tier": self.args.tier,
             "seconds": rounded(self.measured.as_secs_f64()),
             "warmup": self.args.warmup,

@@ -36,7 +36,7 @@ impl Door {
 }
 
 /// What a call counts, shared with whoever waits for the end.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Shared(Arc<Mutex<(Tally, Vec<String>)>>);
 
 /// All calls of a run.
@@ -63,13 +63,13 @@ pub(super) struct Pace {
 }
 
 impl Calls {
-    /// `each` calls to every target, neighbours to different ones.
-    pub(super) fn new(urls: &[String], each: u32) -> anyhow::Result<Self> {
+    /// `each` calls to every target, neighbours to different ones; whether they keep every latency.
+    pub(super) fn new(urls: &[String], each: u32, latencies: bool) -> anyhow::Result<Self> {
         let mut calls = Self { doors: Vec::new(), counts: Vec::new(), clients: Vec::new() };
         for url in (0..each).flat_map(|_| urls) {
             calls.clients.push(SquadClient::new(channel(url)?));
             calls.doors.push(Door::default());
-            calls.counts.push(Shared::default());
+            calls.counts.push(Shared(Arc::new(Mutex::new((Tally::new(latencies), Vec::new())))));
         }
         Ok(calls)
     }

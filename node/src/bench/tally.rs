@@ -20,6 +20,17 @@ pub(super) struct Refusals {
     pub(super) reason: String,
 }
 
+/// What one transaction took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Latency {
+    /// When it was due, in microseconds from the start.
+    pub(super) due: u64,
+    /// The call that it went out by.
+    pub(super) stream: u16,
+    pub(super) tier: Tier,
+    pub(super) micros: u64,
+}
+
 /// Counts. Only transactions that were due in the measured time count, except where it says otherwise.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
@@ -35,6 +46,8 @@ pub(super) struct Tally {
     pub(super) arrived: u64,
     /// By tier.
     pub(super) latency: [Histogram; 3],
+    /// Each latency, if they are wanted.
+    pub(super) each: Option<Vec<Latency>>,
     answered: Bits,
 }
 
@@ -56,6 +69,11 @@ impl Bits {
 }
 
 impl Tally {
+    /// Nothing yet; whether every latency is kept.
+    pub(super) fn new(latencies: bool) -> Self {
+        Self { each: latencies.then(Vec::new), ..Self::default() }
+    }
+
     /// Counts an answer that came `now`, measured from the start. The latency counts from when its transaction was due.
     pub(super) fn answer(&mut self, schedule: &Schedule, stream: usize, answer: SubmitAnswer, now: Duration) {
         let group = schedule.group_of(answer.id);
@@ -73,7 +91,13 @@ impl Tally {
         match answer.outcome {
             Some(Outcome::Accepted(_)) => {
                 self.accepted += 1;
-                self.latency[schedule.tier(group) as usize].add(now.saturating_sub(due));
+                let (tier, took) = (schedule.tier(group), now.saturating_sub(due));
+                self.latency[tier as usize].add(took);
+                if let Some(each) = &mut self.each {
+                    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+                    let stream = u16::try_from(stream).unwrap_or(u16::MAX);
+                    each.push(Latency { due: micros(due), stream, tier, micros: micros(took) });
+                }
             }
             Some(Outcome::Rejected(rejected)) => self.reject(rejected.code, rejected.reason),
             None => self.reject("malformed_answer".into(), "neither accepted nor rejected".into()),
@@ -102,6 +126,9 @@ impl Tally {
         }
         for (mine, theirs) in self.latency.iter_mut().zip(&other.latency) {
             mine.merge(theirs);
+        }
+        if let Some(theirs) = &other.each {
+            self.each.get_or_insert_default().extend(theirs);
         }
     }
 

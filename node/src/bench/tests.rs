@@ -27,6 +27,7 @@ pub(super) fn args(rate: u64) -> BenchArgs {
         compare: Vec::new(),
         pairs: 1,
         dir: ".".into(),
+        latencies: None,
         json: true,
     }
 }
@@ -48,6 +49,31 @@ async fn what_is_offered_is_answered_and_counted() {
     let accepted = value["accepted"].as_u64().unwrap();
     assert_eq!(accepted, 800, "{value}");
     assert!(text.contains("achieved"), "{text}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_latency_is_written_with_its_tier_and_target() {
+    let (server, url) = served().await;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("latencies.csv");
+    let asked = BenchArgs { targets: vec![url], latencies: Some(file.clone()), ..args(100) };
+    let (value, _) = measure(asked.clone()).await.unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("due_us,target,tier,latency_us"));
+    let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows.len() as u64, value["accepted"].as_u64().unwrap());
+    for tier in ["batched", "secured", "ordered"] {
+        let count = rows.iter().filter(|row| row[2] == tier).count() as u64;
+        assert_eq!(value["latency_ms"][tier]["count"].as_u64(), Some(count), "{tier}");
+    }
+    assert!(rows.iter().all(|row| row[1] == "0" && row[3].parse::<u64>().is_ok()), "{text}");
+    assert!(rows.iter().all(|row| (1_000_000..3_000_000).contains(&row[0].parse::<u64>().unwrap())), "{text}");
+
+    // A file that cannot be made is said before anything is sent.
+    let nowhere = BenchArgs { latencies: Some(dir.path().join("no/such/file")), ..asked };
+    assert!(measure(nowhere).await.unwrap_err().to_string().contains("no/such/file"));
     server.stop().await;
 }
 

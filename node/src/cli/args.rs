@@ -103,6 +103,10 @@ pub struct DevnetArgs {
     /// Where keys, genesis and state lie; a second start continues from there
     #[arg(long, default_value = "devnet", value_name = "DIR")]
     pub dir: PathBuf,
+    /// Where operators are, in turns: AWS regions or sets of them (us-4, eu-5, alto-10, mysticeti-13), with commas
+    /// between; what they say to each other takes as long as it would there. Next to each other if it is not given
+    #[arg(long, value_delimiter = ',', value_name = "REGIONS")]
+    pub regions: Vec<String>,
     /// The first of the ports to use; free ones are chosen if it is not given
     #[arg(long, value_name = "PORT")]
     pub base_port: Option<u16>,

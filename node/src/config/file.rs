@@ -58,7 +58,7 @@ pub struct FileKey {
 pub struct FileP2p {
     /// Multiaddrs to bind.
     pub listen: Option<Vec<String>>,
-    /// Multiaddrs to tell peers, where they differ from those bound.
+    /// Multiaddrs to tell peers, where they differ from those bound, or `none`.
     pub announce: Option<Vec<String>>,
     /// Multiaddrs of peers to begin with.
     pub bootstrap: Option<Vec<String>>,

@@ -26,7 +26,7 @@ pub struct NodeConfig {
     pub key: KeySource,
     /// Multiaddrs that peers reach it at, as it binds them.
     pub p2p_listen: Vec<String>,
-    /// Multiaddrs that it tells peers to reach it at; empty: the bound ones.
+    /// Multiaddrs that it tells peers to reach it at; empty: the bound ones; `none` alone: nothing.
     pub p2p_announce: Vec<String>,
     /// Multiaddrs of peers to begin with.
     pub bootstrap: Vec<String>,

@@ -60,7 +60,7 @@ settings! {
     plaintext_key: PathBuf = "plaintext-key", "SQUAD_PLAINTEXT_KEY", "FILE";
     /// Multiaddrs to bind for peers, with commas between
     p2p_listen: List = "p2p-listen", "SQUAD_P2P_LISTEN", "MULTIADDRS";
-    /// Multiaddrs to tell peers, where they differ
+    /// Multiaddrs to tell peers, where they differ, or none
     p2p_announce: List = "p2p-announce", "SQUAD_P2P_ANNOUNCE", "MULTIADDRS";
     /// Multiaddrs of peers to begin with
     bootstrap: List = "bootstrap", "SQUAD_BOOTSTRAP", "MULTIADDRS";

@@ -1,6 +1,7 @@
 //! A devnet's directory: genesis, and for every process its key, configuration, state and log.
 
 use super::ports::Addresses;
+use super::wide::Wide;
 use crate::cli::DevnetArgs;
 use crate::genesis::devnet_genesis;
 use anyhow::{Context, bail};
@@ -9,6 +10,7 @@ use serde_json::Value;
 use squad_types::{EcdsaSigner, Genesis, Signer};
 use std::ffi::OsString;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// A devnet's directory.
@@ -52,20 +54,23 @@ impl Layout {
     }
 
     /// Writes every operator's configuration, so that each can also be started by hand.
-    pub(super) fn write_configs(&self, addresses: &Addresses) -> anyhow::Result<()> {
-        let multiaddr = |at: usize| format!("/ip4/127.0.0.1/tcp/{}", addresses.operators[at].p2p.port());
+    pub(super) fn write_configs(&self, addresses: &Addresses, wide: Option<&Wide>) -> anyhow::Result<()> {
+        let multiaddr = |address: SocketAddr| format!("/ip4/127.0.0.1/tcp/{}", address.port());
+        // Between operators in regions stand proxies: nobody may learn another way.
+        let announce = wide.map_or("", |_| "announce = [\"none\"]\n");
         for (at, listen) in addresses.operators.iter().enumerate() {
             let others = (0..addresses.operators.len()).filter(|other| *other != at);
-            let bootstrap: Vec<String> = others.map(|other| format!("{:?}", multiaddr(other))).collect();
+            let dialled = |to: usize| wide.map_or(addresses.operators[to].p2p, |wide| wide.address(at, to));
+            let bootstrap: Vec<String> = others.map(|other| format!("{:?}", multiaddr(dialled(other)))).collect();
             // Operators answer wallets with the help of executors, spread over them.
             let executor = addresses.executors.get(at % addresses.executors.len().max(1));
             let executors = executor.map(|rpc| format!("\n[executors]\nevm = \"http://{rpc}\"\n")).unwrap_or_default();
             let text = format!(
                 "# Operator {} of a development network. Start it by hand with\n#   squad node --config node.toml --insecure-plaintext-key\n\
                  data_dir = \"data\"\ngenesis = \"../genesis.json\"\n\n[key]\nplaintext = \"key.hex\"\n\n\
-                 [p2p]\nlisten = [\"{}\"]\nbootstrap = [{}]\n\n[rpc]\nlisten = \"{}\"\n\n[grpc]\nlisten = \"{}\"\n\n[metrics]\nlisten = \"{}\"\n{executors}",
+                 [p2p]\nlisten = [\"{}\"]\n{announce}bootstrap = [{}]\n\n[rpc]\nlisten = \"{}\"\n\n[grpc]\nlisten = \"{}\"\n\n[metrics]\nlisten = \"{}\"\n{executors}",
                 at + 1,
-                multiaddr(at),
+                multiaddr(listen.p2p),
                 bootstrap.join(", "),
                 listen.rpc,
                 listen.grpc,

@@ -1,13 +1,14 @@
 //! A network of operator and executor processes on this machine.
 //!
 //! `layout` makes or finds its directory, `ports` its addresses, `children` starts and stops its processes, `watch` asks
-//! them how they are, `show` prints it. Each process is the very program that runs on a real network.
+//! them how they are, `show` prints it; `wide` puts distance between operators. Each process is the very program that runs on a real network.
 
 mod children;
 mod layout;
 mod ports;
 mod show;
 mod watch;
+mod wide;
 
 use crate::cli::DevnetArgs;
 use anyhow::Context;
@@ -16,6 +17,7 @@ use layout::Layout;
 use show::Show;
 use std::time::{Duration, Instant};
 use watch::Watch;
+use wide::Wide;
 
 /// How often its processes are asked how they are.
 const POLL: Duration = Duration::from_millis(200);
@@ -27,9 +29,14 @@ const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// # Errors
 /// Whatever keeps a process from starting; standard output that nobody reads any more. Its processes are stopped first.
 pub async fn run(args: DevnetArgs) -> anyhow::Result<()> {
+    let places = wide::places(args.operators, &args.regions)?;
     let layout = Layout::prepare(&args)?;
-    let addresses = ports::choose(&args)?;
-    layout.write_configs(&addresses)?;
+    let (addresses, listeners) = ports::choose(&args, places.as_ref())?;
+    let wide = match &places {
+        Some(places) => Some(Wide::start(places, &addresses, listeners)?),
+        None => None,
+    };
+    layout.write_configs(&addresses, wide.as_ref())?;
     let mut children = Children::default();
     let result = live(&args, &layout, &addresses, &mut children).await;
     children.stop().await;

@@ -1,8 +1,10 @@
 //! Where the processes listen: on loopback, on free ports unless a first one is given.
 
+use super::wide;
 use crate::cli::DevnetArgs;
 use anyhow::{Context, bail};
 use rand::Rng as _;
+use squad_regions::Places;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 /// Ports that an operator takes: peers, JSON-RPC, gRPC, metrics.
@@ -26,24 +28,31 @@ pub(super) struct OperatorAddresses {
 pub(super) struct Addresses {
     pub(super) operators: Vec<OperatorAddresses>,
     pub(super) executors: Vec<SocketAddr>,
+    /// Each operator's region; empty if they are next to each other.
+    pub(super) regions: Vec<String>,
 }
 
-/// Picks an address for everything.
-pub(super) fn choose(args: &DevnetArgs) -> anyhow::Result<Addresses> {
-    let needed = args.operators * PER_OPERATOR + args.executors;
+/// Picks an address for everything, and takes those of the proxies that stand between operators in different places.
+pub(super) fn choose(args: &DevnetArgs, places: Option<&Places>) -> anyhow::Result<(Addresses, Vec<TcpListener>)> {
+    let processes = args.operators * PER_OPERATOR + args.executors;
+    let needed = processes + places.map_or(0, |_| wide::proxies(args.operators));
     // All are held at once, so that none is picked twice, and let go together just before the processes start.
-    let held: Vec<TcpListener> = match args.base_port {
+    let mut held: Vec<TcpListener> = match args.base_port {
         Some(base) => (0..needed).map(|offset| bind(base.checked_add(offset))).collect::<Result<_, _>>()?,
         None => free(needed)?,
     };
+    let proxies = held.split_off(usize::from(processes));
     let ports = held.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
     let (operators, executors) = ports.split_at(usize::from(args.operators * PER_OPERATOR));
     let operator =
         |four: &[SocketAddr]| OperatorAddresses { p2p: four[0], rpc: four[1], grpc: four[2], metrics: four[3] };
-    Ok(Addresses {
+    let name = |at| places.map(|places| places.name_of(usize::from(at)).to_owned());
+    let addresses = Addresses {
         operators: operators.chunks_exact(usize::from(PER_OPERATOR)).map(operator).collect(),
         executors: executors.to_vec(),
-    })
+        regions: (0..args.operators).filter_map(name).collect(),
+    };
+    Ok((addresses, proxies))
 }
 
 fn bind(port: Option<u16>) -> anyhow::Result<TcpListener> {

@@ -31,13 +31,14 @@ pub(super) struct Show {
 /// What other programs need to know of a devnet that is ready.
 pub(super) fn ready(layout: &Layout, addresses: &Addresses, children: &Children) -> Value {
     let operators = layout.signers.iter().zip(&addresses.operators).zip(children.pids("operator"));
-    let operators = operators.map(|((signer, listen), pid)| {
+    let operators = operators.enumerate().map(|(at, ((signer, listen), pid))| {
         json!({
             "id": signer.address(),
             "rpc": format!("http://{}", listen.rpc),
             "grpc": format!("http://{}", listen.grpc),
             "metrics": format!("http://{}/metrics", listen.metrics),
             "pid": pid,
+            "region": addresses.regions.get(at),
         })
     });
     let executors = addresses.executors.iter().zip(children.pids("executor"));
@@ -77,7 +78,8 @@ impl Show {
         for (at, (signer, listen)) in layout.signers.iter().zip(&addresses.operators).enumerate() {
             let (name, address) = (at + 1, signer.address());
             let (rpc, grpc) = (listen.rpc, listen.grpc);
-            let _ = writeln!(text, "  operator {name}  {address}  page and JSON-RPC http://{rpc}  gRPC {grpc}");
+            let region = addresses.regions.get(at).map(|region| format!("  {region}")).unwrap_or_default();
+            let _ = writeln!(text, "  operator {name}  {address}  page and JSON-RPC http://{rpc}  gRPC {grpc}{region}");
         }
         for (at, rpc) in addresses.executors.iter().enumerate() {
             let (name, chain) = (at + 1, crate::genesis::DEVNET_CHAIN_ID);

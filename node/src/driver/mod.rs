@@ -35,7 +35,7 @@ use crate::config::NodeConfig;
 use crate::metrics::NodeMetrics;
 use anyhow::Context as _;
 use node::{Node, Plan};
-use squad_net::Multiaddr;
+use squad_net::{Announce, Multiaddr};
 use squad_types::{EcdsaSigner, Signer as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -56,6 +56,20 @@ fn multiaddrs(setting: &str, texts: &[String]) -> anyhow::Result<Vec<Multiaddr>>
     texts.iter().map(parse).collect()
 }
 
+/// What stands for no address in `p2p.announce`.
+const NONE: &str = "none";
+
+fn announce(texts: &[String]) -> anyhow::Result<Announce> {
+    match texts {
+        [] => Ok(Announce::Listening),
+        [one] if one == NONE => Ok(Announce::Nothing),
+        _ if texts.iter().any(|text| text == NONE) => {
+            anyhow::bail!("p2p.announce: '{NONE}' stands beside addresses: give either addresses or '{NONE}' alone")
+        }
+        _ => Ok(Announce::These(multiaddrs("p2p.announce", texts)?)),
+    }
+}
+
 fn plan(config: &NodeConfig) -> anyhow::Result<Plan> {
     let genesis = crate::cli::read_genesis(&config.genesis)?;
     let secret = crate::keystore::open(&config.key)?;
@@ -65,7 +79,7 @@ fn plan(config: &NodeConfig) -> anyhow::Result<Plan> {
         signer,
         data_dir: config.data_dir.clone(),
         listen: multiaddrs("p2p.listen", &config.p2p_listen)?,
-        announce: multiaddrs("p2p.announce", &config.p2p_announce)?,
+        announce: announce(&config.p2p_announce)?,
         bootstrap: multiaddrs("p2p.bootstrap", &config.bootstrap)?,
         storage: squad_storage::Options { free_space_mark: config.min_free_bytes, ..Default::default() },
         disk: Arc::new(squad_storage::RealDisk),

@@ -14,7 +14,7 @@ use super::stored::{Records, log_records};
 use super::workers::Workers;
 use crate::metrics::NodeMetrics;
 use anyhow::Context as _;
-use squad_net::{Identity, Multiaddr, NetConfig, NetEvents, Network, NetworkHandle};
+use squad_net::{Announce, Identity, Multiaddr, NetConfig, NetEvents, Network, NetworkHandle};
 use squad_sequencer::ledger::GenesisStakeTable;
 use squad_sequencer::{Config, Input, Memory, Output, Sequencer};
 use squad_storage::{Options, Origin, Store, StoreIdentity};
@@ -46,7 +46,7 @@ pub(crate) struct Plan {
     pub(crate) signer: EcdsaSigner,
     pub(crate) data_dir: PathBuf,
     pub(crate) listen: Vec<Multiaddr>,
-    pub(crate) announce: Vec<Multiaddr>,
+    pub(crate) announce: Announce,
     pub(crate) bootstrap: Vec<Multiaddr>,
     pub(crate) storage: Options,
     /// Where the data directory lies; tests put faults here.
@@ -128,7 +128,7 @@ fn check_genesis(genesis: &Genesis) -> anyhow::Result<()> {
 async fn start_network(plan: &Plan, domain: Domain) -> anyhow::Result<(NetworkHandle, NetEvents)> {
     let identity = Identity::load_or_generate(&plan.data_dir.join("network-identity"))?;
     let mut config = NetConfig::new(identity, domain, Arc::new(EcdsaVerifier));
-    let addresses = if plan.announce.is_empty() { &plan.listen } else { &plan.announce };
+    let addresses = plan.announce.addresses(&plan.listen);
     let real: Vec<Multiaddr> =
         addresses.iter().filter(|address| !address.to_string().ends_with("/tcp/0")).cloned().collect();
     config.binding = Some(squad_net::bind(&config.identity, &domain, &plan.signer, crate::cli::now(), &real));

@@ -45,6 +45,11 @@ impl Cluster {
 
     /// Gives a node's thread something to do, now or when it is free.
     pub(super) fn run_on(&mut self, node: NodeIndex, work: Work) {
+        if let Work::Wake { life, at } = &work
+            && (self.nodes[node].life != *life || self.nodes[node].deadline != Some(*at))
+        {
+            return;
+        }
         if self.paused[node] > self.now {
             let until = self.paused[node];
             self.queue.push(until, Event::Work { node, work });
@@ -84,8 +89,9 @@ impl Cluster {
         }
         match work {
             Work::Parcel(parcel) => self.open(node, parcel),
-            Work::Wake { life } => {
-                if self.nodes[node].life == life {
+            Work::Wake { life, at } => {
+                if self.nodes[node].life == life && self.nodes[node].deadline == Some(at) {
+                    self.nodes[node].deadline = None;
                     self.input(node, Input::Wake);
                 }
             }
@@ -153,10 +159,12 @@ impl Cluster {
         for effect in effects {
             match effect {
                 Effect::Sync(stream) => self.sync(node, stream, at),
-                Effect::Wake(time) => {
+                Effect::Wake(at) => {
+                    // The driver keeps one deadline, the one it was told last.
+                    self.nodes[node].deadline = Some(at);
                     let life = self.nodes[node].life;
-                    let when = self.nodes[node].when(self.now, time).max(self.now);
-                    self.queue.push(when, Event::Work { node, work: Work::Wake { life } });
+                    let when = self.nodes[node].when(self.now, at).max(self.now);
+                    self.queue.push(when, Event::Work { node, work: Work::Wake { life, at } });
                 }
                 Effect::Leave(output) => self.leave(node, *output, at),
             }

@@ -4,6 +4,7 @@
 
 mod batched;
 mod bench;
+mod calibrate;
 mod clock;
 mod confirmations;
 mod devnet;
@@ -17,6 +18,7 @@ mod life;
 mod process;
 mod proxy;
 mod refusals;
+mod regions;
 mod rpc;
 mod startup;
 mod wait;

@@ -10,7 +10,7 @@ use super::node::{Node, Plan};
 use crate::api::{Accepted, Backend as _, RejectCode, Rejected, Source, Submission, Ticket};
 use crate::metrics::NodeMetrics;
 use bytes::Bytes;
-use squad_net::Multiaddr;
+use squad_net::{Announce, Multiaddr};
 use squad_storage::Options;
 use squad_types::{
     Address, EcdsaSigner, Genesis, Height, Member, NamespaceId, NamespaceKind, OrderingPolicy, Params, Signer as _,
@@ -46,13 +46,24 @@ fn plan(genesis: &Genesis, number: u8, dir: &Path, bootstrap: Vec<Multiaddr>) ->
         signer: signer(number),
         data_dir: dir.join(number.to_string()),
         listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
-        announce: Vec::new(),
+        announce: Announce::Listening,
         bootstrap,
         storage: Options { log_file_bytes: 1 << 20, segment_bytes: 4 << 20, free_space_mark: 0, ..Options::default() },
         disk: Arc::new(squad_storage::RealDisk),
         wait: FAILURE,
         metrics: NodeMetrics::new().unwrap(),
     }
+}
+
+#[test]
+fn what_is_announced_is_said_in_one_way() {
+    let said = |texts: &[&str]| super::announce(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+    assert_eq!(said(&[]).unwrap(), Announce::Listening);
+    assert_eq!(said(&["none"]).unwrap(), Announce::Nothing);
+    let address = "/ip4/10.0.0.1/tcp/7700";
+    assert_eq!(said(&[address]).unwrap(), Announce::These(vec![address.parse().unwrap()]));
+    assert!(said(&[address, "none"]).unwrap_err().to_string().contains("alone"));
+    assert!(said(&["nowhere"]).unwrap_err().to_string().contains("p2p.announce: 'nowhere'"));
 }
 
 /// Some operators of one network, in one process.

@@ -1,12 +1,11 @@
 //! Where nodes are, and how far apart: clusters, or regions from a table of round-trip times.
 
-use super::NodeIndex;
-use super::spread::Spread;
+use crate::spread::Spread;
 
-const AWS_P50: &str = include_str!("../../data/aws-rtt-p50-ms.csv");
-const AWS_P90: &str = include_str!("../../data/aws-rtt-p90-ms.csv");
+const AWS_P50: &str = include_str!("../data/aws-rtt-p50-ms.csv");
+const AWS_P90: &str = include_str!("../data/aws-rtt-p90-ms.csv");
 
-/// Region sets that published results use; `data/README.md` names where the figures come from.
+/// Sets of regions that published results use; `data/README.md` names where the figures come from.
 pub const SETS: [(&str, &[&str]); 4] = [
     (
         "alto-10",
@@ -57,7 +56,7 @@ pub struct Places {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlacesError {
     /// A region that the table does not name.
-    #[error("region {region:?} is not in the table; it has {known}")]
+    #[error("region {region:?} is not in the table; it has {known}; sets of regions are {sets}", sets = set_names())]
     Unknown {
         /// The region asked for.
         region: String,
@@ -111,14 +110,28 @@ impl Places {
     }
 
     /// A node's place, by its position among the names.
-    pub fn of(&self, node: NodeIndex) -> usize {
+    pub fn of(&self, node: usize) -> usize {
         self.of[node]
     }
 
-    /// How long a message takes on its way, in microseconds.
-    pub fn delay(&self, from: NodeIndex, to: NodeIndex, random: u64) -> u64 {
-        self.delays[self.of[from]][self.of[to]].pick(random)
+    /// The name of a node's place.
+    pub fn name_of(&self, node: usize) -> &str {
+        &self.names[self.of[node]]
     }
+
+    /// How long messages take from one node to another.
+    pub fn between(&self, from: usize, to: usize) -> &Spread {
+        &self.delays[self.of[from]][self.of[to]]
+    }
+
+    /// How long a message takes on its way, in microseconds.
+    pub fn delay(&self, from: usize, to: usize, random: u64) -> u64 {
+        self.between(from, to).pick(random)
+    }
+}
+
+fn set_names() -> String {
+    SETS.map(|(name, _)| name).join(", ")
 }
 
 /// Replaces the name of a set by its regions.
@@ -185,14 +198,14 @@ mod tests {
         }
         let pair = ["us-east-1".to_owned(), "eu-west-1".to_owned()];
         let places = Places::aws(2, &pair).unwrap();
-        let one_way = places.delays[0][1].quantile(500);
+        let one_way = places.between(0, 1).quantile(500);
         assert!((30_000..40_000).contains(&one_way), "{one_way} µs across the Atlantic");
     }
 
     #[test]
     fn an_unknown_region_and_a_broken_table_say_so() {
         let unknown = Places::aws(4, &["mars-north-1".to_owned()]).unwrap_err().to_string();
-        assert!(unknown.contains("mars-north-1") && unknown.contains("eu-west-1"), "{unknown}");
+        assert!(["mars-north-1", "eu-west-1", "alto-10"].iter().all(|name| unknown.contains(name)), "{unknown}");
         let broken = Places::regions(2, &[], "x,a,b\na,1,2\nb,1,oops\n", "x,a,b\na,1,2\nb,1,2\n").unwrap_err();
         assert_eq!(broken.to_string(), "line 3 of the table: \"oops\" is not a time in milliseconds");
     }

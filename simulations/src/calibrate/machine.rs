@@ -1,0 +1,182 @@
+//! What of this machine the simulator has to be told, measured on it.
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Syncs that are measured.
+const SYNCS: usize = 200;
+/// Bytes of each write before one: what a vote's record takes.
+const RECORD: usize = 512;
+/// Round trips that are measured.
+const ROUND_TRIPS: usize = 300;
+/// For an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Machine {
+    /// Cores that the system has.
+    pub cores: usize,
+    /// Cores that each simulated operator is given.
+    pub cores_each: usize,
+    /// An fdatasync after a small write into a file whose blocks are written, in microseconds: the median.
+    pub sync_us: u64,
+    /// Its 90th percentile.
+    pub sync_p90_us: u64,
+    /// One way over loopback between two threads, in microseconds: half of the median round trip.
+    pub loopback_us: u64,
+    /// An idle operator's answer to a client's smallest question, in microseconds: the median round trip.
+    pub client_us: u64,
+}
+
+impl Machine {
+    /// Measures, with files in a directory on the disk that operators will use.
+    pub(super) fn measure(dir: &Path, operators: usize, cores_each: Option<usize>) -> anyhow::Result<Self> {
+        let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let syncs = syncs(dir)?;
+        Ok(Self {
+            cores,
+            cores_each: cores_each.unwrap_or((cores / operators.max(1)).max(1)),
+            sync_us: percentile(&syncs, 50),
+            sync_p90_us: percentile(&syncs, 90),
+            loopback_us: loopback().context("loopback")? / 2,
+            client_us: 0,
+        })
+    }
+
+    pub(super) fn text(&self) -> String {
+        format!(
+            "measured: fdatasync {} µs (p90 {} µs), loopback {} µs one way, a client's question {} µs; {} cores, {} each operator",
+            self.sync_us, self.sync_p90_us, self.loopback_us, self.client_us, self.cores, self.cores_each
+        )
+    }
+}
+
+fn percentile(sorted: &[u64], percent: usize) -> u64 {
+    sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
+}
+
+fn micros(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// How long syncs take, sorted. As an operator's log: the blocks are written before, so that no metadata changes.
+fn syncs(dir: &Path) -> anyhow::Result<Vec<u64>> {
+    let path = dir.join("sync-test");
+    let measured = measure_syncs(&path).with_context(|| format!("cannot measure fdatasync with {}", path.display()));
+    let _ = std::fs::remove_file(&path);
+    measured
+}
+
+fn measure_syncs(path: &Path) -> std::io::Result<Vec<u64>> {
+    let file = File::create(path)?;
+    file.write_all_at(&vec![0; SYNCS * RECORD], 0)?;
+    file.sync_all()?;
+    let mut took = Vec::with_capacity(SYNCS);
+    for at in 0..SYNCS {
+        let started = Instant::now();
+        file.write_all_at(&[1; RECORD], (at * RECORD) as u64)?;
+        file.sync_data()?;
+        took.push(micros(started));
+    }
+    took.sort_unstable();
+    Ok(took)
+}
+
+/// A round trip of some bytes over loopback to another thread: the median.
+fn loopback() -> std::io::Result<u64> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let echo = thread::spawn(move || -> std::io::Result<()> {
+        let (mut socket, _) = listener.accept()?;
+        socket.set_nodelay(true)?;
+        let mut bytes = [0; 64];
+        for _ in 0..ROUND_TRIPS {
+            socket.read_exact(&mut bytes)?;
+            socket.write_all(&bytes)?;
+        }
+        Ok(())
+    });
+    let mut socket = TcpStream::connect(address)?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let mut took = Vec::with_capacity(ROUND_TRIPS);
+    let mut bytes = [7; 64];
+    for _ in 0..ROUND_TRIPS {
+        let started = Instant::now();
+        socket.write_all(&bytes)?;
+        socket.read_exact(&mut bytes)?;
+        took.push(micros(started));
+    }
+    drop(socket);
+    let _ = echo.join();
+    took.sort_unstable();
+    Ok(percentile(&took, 50))
+}
+
+/// How long an operator's answer to a client's smallest question takes on an open connection: the median.
+pub(super) fn round_trip(rpc: &str) -> anyhow::Result<u64> {
+    let host = rpc.strip_prefix("http://").with_context(|| format!("{rpc} is no address of an operator"))?;
+    let mut socket = TcpStream::connect(host).with_context(|| format!("cannot connect to {rpc}"))?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let question = format!("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    let mut took = Vec::with_capacity(ROUND_TRIPS);
+    let mut answer = Vec::new();
+    for _ in 0..ROUND_TRIPS {
+        let started = Instant::now();
+        socket.write_all(question.as_bytes())?;
+        answer.clear();
+        while !is_whole(&answer) {
+            let mut part = [0; 4_096];
+            let count = socket.read(&mut part).with_context(|| format!("{rpc} does not answer"))?;
+            if count == 0 {
+                bail!("{rpc} ended the connection");
+            }
+            answer.extend_from_slice(&part[..count]);
+        }
+        took.push(micros(started));
+    }
+    took.sort_unstable();
+    Ok(percentile(&took, 50))
+}
+
+/// Whether an HTTP answer has its head and as many bytes as that says.
+fn is_whole(answer: &[u8]) -> bool {
+    let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    answer.len() >= end + 4 + length.unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_machine_is_measured_and_nothing_of_it_stays() {
+        let dir = std::env::temp_dir().join(format!("squad-machine-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let machine = Machine::measure(&dir, 1_000, None).unwrap();
+        assert_eq!((machine.cores_each, std::fs::read_dir(&dir).unwrap().count()), (1, 0));
+        std::fs::remove_dir(&dir).unwrap();
+        assert!(machine.sync_us <= machine.sync_p90_us);
+        let nowhere = Machine::measure(&dir.join("nowhere"), 1, Some(3)).unwrap_err();
+        assert!(format!("{nowhere:#}").contains("nowhere"), "{nowhere:#}");
+    }
+
+    #[test]
+    fn an_answer_is_whole_when_its_body_is() {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        assert!(is_whole(answer));
+        assert!((0..answer.len()).all(|length| !is_whole(&answer[..length])));
+    }
+}
