@@ -44,12 +44,21 @@ pub struct Calibration {
     pub squad: PathBuf,
     /// What is run.
     pub workload: Workload,
-    /// Cores that each simulated operator has; what is there is shared among them if it is not said.
+    /// Cores that the simulated operators share; as many as there are if it is not said.
     pub cores: Option<usize>,
     /// The simulation's seed.
     pub seed: u64,
     /// Where everything goes.
     pub out: PathBuf,
+}
+
+/// What agreement on a block takes.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Effort {
+    /// Blocks a second.
+    pub blocks_per_s: f64,
+    /// Processor time of one operator for one block, in microseconds.
+    pub cpu_us: f64,
 }
 
 /// What a calibration found.
@@ -59,14 +68,28 @@ pub struct Found {
     pub workload: Workload,
     /// What was measured of the machine.
     pub machine: Machine,
+    /// What operators' processes say that a durable write took on average, in microseconds.
+    pub process_sync_us: f64,
+    /// Blocks and processor time of the processes.
+    pub processes: Effort,
+    /// The same in the simulator by its table of costs alone.
+    pub table: Effort,
+    /// What was added for each message that arrives, in microseconds, so that processor times agree.
+    pub driver_us: u64,
+    /// Blocks and processor time of the simulator with that.
+    pub simulator: Effort,
     /// Transactions that count and were sent to the processes.
     pub offered: u64,
     /// Of those, how many were answered as they should.
     pub accepted: u64,
+    /// And how many an operator refused, for instance because it was catching up.
+    pub refused: u64,
     /// Transactions that count and were sent in the simulation.
     pub simulated: usize,
     /// Of those, how many were ordered.
     pub simulated_ordered: usize,
+    /// And how many a simulated operator refused.
+    pub simulated_refused: usize,
     /// The latencies.
     pub comparison: Comparison,
 }
@@ -89,22 +112,35 @@ impl Calibration {
         devnet.stop()?;
         let measured = processes::read(&bench.latencies)?;
 
-        let run = simulated::Run {
+        let mut run = simulated::Run {
             workload: &self.workload,
             machine: &machine,
             params,
             at_once: bench.at_once,
+            driver_us: 0,
             seed: self.seed,
         };
+        // The table's costs were measured part by part. What processes take beyond them is taken from their processor
+        // time; latencies are not looked at.
+        let table = run.latencies(&self.out)?;
+        let beyond = (bench.effort.cpu_us - table.effort.cpu_us) / table.messages.max(1.0);
+        run.driver_us = beyond.max(0.0).round() as u64;
         let simulated = run.latencies(&self.out)?;
         let comparison = Comparison::new(measured, simulated.latencies);
         let found = Found {
             workload: self.workload.clone(),
+            process_sync_us: bench.sync_us,
+            processes: bench.effort,
+            table: table.effort,
+            driver_us: run.driver_us,
+            simulator: simulated.effort,
             machine,
             offered: bench.offered,
             accepted: bench.accepted,
+            refused: bench.refused,
             simulated: simulated.sent,
             simulated_ordered: simulated.ordered,
+            simulated_refused: simulated.refused,
             comparison,
         };
         self.write(&found)?;
@@ -126,12 +162,30 @@ impl Found {
             [] => "next to each other".to_owned(),
             regions => format!("in {}", regions.join(", ")),
         };
+        let Self { processes, table, simulator, .. } = self;
         format!(
-            "{operators} operators {place}, {rate} transactions/s of {bytes} bytes, {duration} s\n{}\n{}\n{}",
+            "{operators} operators {place}, {rate} transactions/s of {bytes} bytes, {duration} s\n{}\n{}\n{}\n{}",
             self.machine.text(),
             format_args!(
-                "processes: {} of {} answered; simulator: {} of {} ordered",
-                self.accepted, self.offered, self.simulated_ordered, self.simulated
+                "an operator's processor time a block: processes {:.0} µs, the table of costs {:.0} µs, with {} µs more a \
+                 message {:.0} µs; blocks/s: {:.1}, {:.1}, {:.1}; processes say a durable write took {:.0} µs",
+                processes.cpu_us,
+                table.cpu_us,
+                self.driver_us,
+                simulator.cpu_us,
+                processes.blocks_per_s,
+                table.blocks_per_s,
+                simulator.blocks_per_s,
+                self.process_sync_us
+            ),
+            format_args!(
+                "processes: {} of {} answered, {} refused; simulator: {} of {} ordered, {} refused",
+                self.accepted,
+                self.offered,
+                self.refused,
+                self.simulated_ordered,
+                self.simulated,
+                self.simulated_refused
             ),
             self.comparison.text()
         )

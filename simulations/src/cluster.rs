@@ -8,7 +8,7 @@ mod states;
 pub use config::{ClusterConfig, FOLLOWER_PEERS, max_transaction_bytes, namespaces};
 
 use crate::byzantine::Behaviour;
-use crate::cpu::{Counter, CountingSigner, CountingVerifier, Cpu};
+use crate::cpu::{Cores, Counter, CountingSigner, CountingVerifier, Cpu};
 use crate::disk::Stream;
 use crate::invariants::{Invariants, Violation};
 use crate::network::pipe::Pipe;
@@ -167,6 +167,7 @@ impl Cluster {
         let stakes = stake_table(config, &genesis);
         let mut nodes = Vec::with_capacity(config.nodes());
         let mut cpus = Vec::with_capacity(config.nodes());
+        let shared = config.shared_cores.map(Cores::new);
         for node in 0..config.nodes() {
             let counter = Arc::new(Counter::default());
             let signer = addresses
@@ -176,7 +177,8 @@ impl Cluster {
             let mut own = Config::new(genesis.clone(), signer, verifier, Arc::clone(&stakes));
             config.adjust(&mut own);
             nodes.push(Node::new(own));
-            cpus.push(config.cpu.as_ref().map(|(costs, cores)| Cpu::new(costs.clone(), *cores, counter)));
+            let cpu = |(costs, cores): &(_, usize)| Cpu::new(Clone::clone(costs), *cores, shared.clone(), counter);
+            cpus.push(config.cpu.as_ref().map(cpu));
         }
         let connection = |(up, down): (u64, u64)| Connection { up: Pipe::new(up), down: Pipe::new(down) };
         let domain = Domain::new(genesis.network_id());

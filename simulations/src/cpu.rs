@@ -5,8 +5,8 @@ use crate::packet::{Kind, Parcel};
 use crate::queue::Instant;
 use squad_types::{Address, KeyedHashSigner, KeyedHashVerifier, Signature, Signer, SigningDigest, Verifier};
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What things cost, in nanoseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,9 @@ pub struct CostTable {
     pub statement: u64,
     /// Handling anything else.
     pub other: u64,
+    /// What the program around takes for a message that arrives, beyond all of these, on a lightly loaded machine: threads and
+    /// tasks that wake up for it, the network's framing and encryption, calls of the system.
+    pub driver: u64,
 }
 
 impl CostTable {
@@ -39,6 +42,7 @@ impl CostTable {
             send: 7_000,
             statement: 3_500,
             other: 8_000,
+            driver: 0,
         }
     }
 
@@ -88,9 +92,29 @@ impl Verifier for CountingVerifier {
     }
 }
 
+/// The cores of a machine on which several nodes run, each with when it is free.
+#[derive(Clone, Debug)]
+pub(crate) struct Cores(Arc<Mutex<Vec<Instant>>>);
+
+impl Cores {
+    pub(crate) fn new(cores: usize) -> Self {
+        Self(Arc::new(Mutex::new(vec![Instant::default(); cores.max(1)])))
+    }
+
+    /// When work is done that may begin then: it waits for a core.
+    fn run(&self, from: Instant, micros: u64) -> Instant {
+        let mut cores = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(core) = cores.iter_mut().min() else { return from.plus(micros) };
+        *core = (*core).max(from).plus(micros);
+        *core
+    }
+}
+
 /// One node's processor.
 pub(crate) struct Cpu {
     costs: CostTable,
+    /// Those of the machine, if the node shares it with others.
+    shared: Option<Cores>,
     workers: Vec<Instant>,
     /// The sequencer's thread is busy until then.
     pub(crate) busy_until: Instant,
@@ -108,10 +132,11 @@ pub(crate) struct Cpu {
 }
 
 impl Cpu {
-    pub(crate) fn new(costs: CostTable, cores: usize, counter: Arc<Counter>) -> Self {
+    pub(crate) fn new(costs: CostTable, cores: usize, shared: Option<Cores>, counter: Arc<Counter>) -> Self {
         // One core is the sequencer's; the driver starts at least two workers.
         Self {
             costs,
+            shared,
             workers: vec![Instant::default(); cores.saturating_sub(1).max(1)],
             busy_until: Instant::default(),
             inbox: VecDeque::new(),
@@ -135,9 +160,10 @@ impl Cpu {
     /// When a worker is done with a parcel that arrives now.
     pub(crate) fn check(&mut self, now: Instant, parcel: &Parcel, signatures: u32) -> Instant {
         let hashed = if parcel.bytes > 1_024 { u64::from(parcel.bytes) * self.costs.hash_kib / 1_024 } else { 0 };
-        let cost = self.micros(self.costs.receive + u64::from(signatures) * self.costs.verify + hashed);
+        let cost =
+            self.micros(self.costs.receive + self.costs.driver + u64::from(signatures) * self.costs.verify + hashed);
         let Some(worker) = self.workers.iter_mut().min() else { return now };
-        *worker = (*worker).max(now).plus(cost);
+        *worker = run(self.shared.as_ref(), (*worker).max(now), cost);
         *worker
     }
 
@@ -146,12 +172,31 @@ impl Cpu {
         let (signed, verified) = self.counter.take();
         let statements = signed * self.costs.sign + verified * self.costs.verify;
         let cost = self.micros(self.costs.handling(kind) + statements + sent as u64 * self.costs.send / 4);
-        self.busy_until = self.busy_until.max(now).plus(cost);
+        self.busy_until = run(self.shared.as_ref(), self.busy_until.max(now), cost);
         self.busy_until
     }
 
     pub(crate) fn crash(&mut self) {
         self.inbox.clear();
         self.counter.take();
+    }
+}
+
+/// When a thread that can begin then is done.
+fn run(shared: Option<&Cores>, from: Instant, micros: u64) -> Instant {
+    shared.map_or_else(|| from.plus(micros), |cores| cores.run(from, micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_that_share_a_machine_wait_for_its_cores() {
+        let cores = Cores::new(2);
+        let done: Vec<u64> = (0..5).map(|_| cores.run(Instant(100), 10).0).collect();
+        assert_eq!(done, [110, 110, 120, 120, 130]);
+        assert_eq!(cores.run(Instant(500), 10), Instant(510));
+        assert_eq!(run(None, Instant(100), 10), Instant(110));
     }
 }

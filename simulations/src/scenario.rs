@@ -213,6 +213,12 @@ pub struct NodeSpec {
     pub costs: Costs,
     /// On how many cores.
     pub cores: usize,
+    /// Cores of one machine that all nodes share; without it, each has its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub machine_cores: Option<usize>,
+    /// What the program around takes for each message that arrives, beyond the costs, in microseconds.
+    #[serde(skip_serializing_if = "is_default")]
+    pub driver_us: u64,
     /// How long a sync of the disk takes, in microseconds.
     pub sync_us: u64,
     /// And up to this much more.
@@ -235,6 +241,8 @@ impl Default for NodeSpec {
         Self {
             costs: Costs::None,
             cores: 4,
+            machine_cores: None,
+            driver_us: 0,
             sync_us: 500,
             sync_jitter_us: 0,
             skew_ms: 0,

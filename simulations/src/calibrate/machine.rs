@@ -10,10 +10,14 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Syncs that are measured.
+/// Files that an operator writes at once: its log, and its batches and blocks.
+const STREAMS: usize = 2;
+/// Syncs of each file that are measured.
 const SYNCS: usize = 200;
 /// Bytes of each write before one: what a vote's record takes.
 const RECORD: usize = 512;
+/// Between two of them.
+const PAUSE: Duration = Duration::from_millis(4);
 /// Round trips that are measured.
 const ROUND_TRIPS: usize = 300;
 /// For an answer.
@@ -22,14 +26,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Machine {
-    /// Cores that the system has.
+    /// Cores that all operators share.
     pub cores: usize,
-    /// Cores that each simulated operator is given.
-    pub cores_each: usize,
-    /// An fdatasync after a small write into a file whose blocks are written, in microseconds: the median.
-    pub sync_us: u64,
-    /// Its 90th percentile.
-    pub sync_p90_us: u64,
+    /// An fdatasync after a small write into a file whose blocks are written, in microseconds: what a tenth does not exceed.
+    pub sync_p10_us: u64,
+    /// Its median.
+    pub sync_p50_us: u64,
+    /// Its mean, which rare long ones make.
+    pub sync_mean_us: u64,
     /// One way over loopback between two threads, in microseconds: half of the median round trip.
     pub loopback_us: u64,
     /// An idle operator's answer to a client's smallest question, in microseconds: the median round trip.
@@ -38,14 +42,14 @@ pub struct Machine {
 
 impl Machine {
     /// Measures, with files in a directory on the disk that operators will use.
-    pub(super) fn measure(dir: &Path, operators: usize, cores_each: Option<usize>) -> anyhow::Result<Self> {
-        let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let syncs = syncs(dir)?;
+    pub(super) fn measure(dir: &Path, operators: usize, cores: Option<usize>) -> anyhow::Result<Self> {
+        let there = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let syncs = syncs(dir, STREAMS * operators)?;
         Ok(Self {
-            cores,
-            cores_each: cores_each.unwrap_or((cores / operators.max(1)).max(1)),
-            sync_us: percentile(&syncs, 50),
-            sync_p90_us: percentile(&syncs, 90),
+            cores: cores.unwrap_or(there),
+            sync_p10_us: percentile(&syncs, 10),
+            sync_p50_us: percentile(&syncs, 50),
+            sync_mean_us: syncs.iter().sum::<u64>() / syncs.len().max(1) as u64,
             loopback_us: loopback().context("loopback")? / 2,
             client_us: 0,
         })
@@ -53,8 +57,8 @@ impl Machine {
 
     pub(super) fn text(&self) -> String {
         format!(
-            "measured: fdatasync {} µs (p90 {} µs), loopback {} µs one way, a client's question {} µs; {} cores, {} each operator",
-            self.sync_us, self.sync_p90_us, self.loopback_us, self.client_us, self.cores, self.cores_each
+            "measured: fdatasync p10 {} µs, p50 {} µs, mean {} µs; loopback {} µs one way; a client's question {} µs; {} cores",
+            self.sync_p10_us, self.sync_p50_us, self.sync_mean_us, self.loopback_us, self.client_us, self.cores
         )
     }
 }
@@ -67,13 +71,24 @@ fn micros(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
-/// How long syncs take, sorted. As an operator's log: the blocks are written before, so that no metadata changes.
-fn syncs(dir: &Path) -> anyhow::Result<Vec<u64>> {
-    let path = dir.join("sync-test");
-    let measured = measure_syncs(&path).with_context(|| format!("cannot measure fdatasync with {}", path.display()));
-    let _ = std::fs::remove_file(&path);
-    measured
+/// How long syncs take, sorted, where as many files are written as all operators write.
+fn syncs(dir: &Path, files: usize) -> anyhow::Result<Vec<u64>> {
+    let paths: Vec<_> = (0..files).map(|file| dir.join(format!("sync-test-{file}"))).collect();
+    let measured: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = paths.iter().map(|path| scope.spawn(|| measure_syncs(path))).collect();
+        threads.into_iter().map(|thread| thread.join()).collect()
+    });
+    let mut all = Vec::with_capacity(files * SYNCS);
+    for (path, measured) in paths.iter().zip(measured) {
+        let _ = std::fs::remove_file(path);
+        let measured = measured.unwrap_or_else(|_| Err(std::io::Error::other("the measuring thread failed")));
+        all.extend(measured.with_context(|| format!("cannot measure fdatasync with {}", path.display()))?);
+    }
+    all.sort_unstable();
+    Ok(all)
 }
+
+/// As an operator's log: the blocks are written before, so that no metadata changes.
 
 fn measure_syncs(path: &Path) -> std::io::Result<Vec<u64>> {
     let file = File::create(path)?;
@@ -81,12 +96,13 @@ fn measure_syncs(path: &Path) -> std::io::Result<Vec<u64>> {
     file.sync_all()?;
     let mut took = Vec::with_capacity(SYNCS);
     for at in 0..SYNCS {
+        // As votes come: with pauses, in which a disk and a processor may doze.
+        thread::sleep(PAUSE);
         let started = Instant::now();
         file.write_all_at(&[1; RECORD], (at * RECORD) as u64)?;
         file.sync_data()?;
         took.push(micros(started));
     }
-    took.sort_unstable();
     Ok(took)
 }
 
@@ -165,11 +181,11 @@ mod tests {
     fn a_machine_is_measured_and_nothing_of_it_stays() {
         let dir = std::env::temp_dir().join(format!("squad-machine-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        let machine = Machine::measure(&dir, 1_000, None).unwrap();
-        assert_eq!((machine.cores_each, std::fs::read_dir(&dir).unwrap().count()), (1, 0));
+        let machine = Machine::measure(&dir, 2, Some(3)).unwrap();
+        assert_eq!((machine.cores, std::fs::read_dir(&dir).unwrap().count()), (3, 0));
         std::fs::remove_dir(&dir).unwrap();
-        assert!(machine.sync_us <= machine.sync_p90_us);
-        let nowhere = Machine::measure(&dir.join("nowhere"), 1, Some(3)).unwrap_err();
+        assert!(machine.sync_p10_us <= machine.sync_p50_us);
+        let nowhere = Machine::measure(&dir.join("nowhere"), 1, None).unwrap_err();
         assert!(format!("{nowhere:#}").contains("nowhere"), "{nowhere:#}");
     }
 

@@ -1,7 +1,7 @@
 //! The workload over real processes: a devnet, and the load generator in front of it.
 
-use super::Workload;
 use super::compare::{Latencies, TIERS};
+use super::{Effort, Workload};
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -30,8 +30,12 @@ pub(super) struct Bench {
     pub(super) latencies: PathBuf,
     pub(super) offered: u64,
     pub(super) accepted: u64,
+    pub(super) refused: u64,
     /// Transactions that go out together.
     pub(super) at_once: usize,
+    pub(super) effort: Effort,
+    /// What the operators say a durable write took on average, in microseconds.
+    pub(super) sync_us: f64,
 }
 
 impl Devnet {
@@ -99,7 +103,17 @@ impl Devnet {
         super::write(&out.join("bench.json"), &text)?;
         let said: Value = serde_json::from_str(&text).context("the load generator's output")?;
         let number = |key: &str| said[key].as_u64().with_context(|| format!("the load generator does not say {key}"));
+        let figure = |key: &str| {
+            let found = said["operators"][key].as_f64();
+            found.with_context(|| format!("the load generator does not say {key}: it saw no operator's metrics"))
+        };
+        let blocks_per_s = figure("blocks_per_s")?;
+        let cpu_us = figure("cpu_cores")? * 1e6 / blocks_per_s.max(1e-9) / workload.operators as f64;
+        let refusals = said["rejected"].as_object().into_iter().flat_map(|codes| codes.values());
         Ok(Bench {
+            refused: refusals.filter_map(|code| code["count"].as_u64()).sum(),
+            effort: Effort { blocks_per_s, cpu_us },
+            sync_us: figure("durable_write_mean_ms")? * 1e3,
             latencies,
             offered: number("offered")?,
             accepted: number("accepted")?,

@@ -1,7 +1,7 @@
 //! The same workload in virtual time.
 
 use super::compare::{Latencies, TIERS};
-use super::{Clients, Machine, Workload};
+use super::{Clients, Effort, Machine, Workload};
 use crate::scenario::{CommitteeSpec, Costs, LoadSpec, NetworkSpec, NodeSpec, Scenario, Space};
 use crate::simulation::{Simulation, Verdict};
 use anyhow::{Context as _, bail};
@@ -16,6 +16,8 @@ pub(super) struct Run<'a> {
     pub(super) params: Params,
     /// Transactions that are sent together.
     pub(super) at_once: usize,
+    /// What operators take for each message beyond the table of costs, in microseconds.
+    pub(super) driver_us: u64,
     pub(super) seed: u64,
 }
 
@@ -26,6 +28,11 @@ pub(super) struct Simulated {
     pub(super) sent: usize,
     /// Of those, how many their clients saw ordered.
     pub(super) ordered: usize,
+    /// And how many their operators refused.
+    pub(super) refused: usize,
+    pub(super) effort: Effort,
+    /// Messages that an operator takes in a block.
+    pub(super) messages: f64,
 }
 
 impl Run<'_> {
@@ -48,8 +55,12 @@ impl Run<'_> {
             },
             node: NodeSpec {
                 costs: Costs::Measured,
-                cores: self.machine.cores_each,
-                sync_us: self.machine.sync_us,
+                cores: self.machine.cores,
+                machine_cores: Some(self.machine.cores),
+                driver_us: self.driver_us,
+                // Evenly spread, with the least and the mean that were measured.
+                sync_us: self.machine.sync_p10_us,
+                sync_jitter_us: 2 * self.machine.sync_mean_us.saturating_sub(self.machine.sync_p10_us),
                 ..NodeSpec::default()
             },
             load: vec![LoadSpec {
@@ -79,7 +90,21 @@ impl Run<'_> {
             bail!("the simulation failed, {} µs after its start: {}", failure.at_us, failure.violation);
         }
         let clients = simulation.cluster.watch.clients.take().context("nobody watched for the clients")?;
-        let mut simulated = Simulated { latencies: Latencies::default(), sent: 0, ordered: 0 };
+        let cluster = &simulation.cluster;
+        let nodes = cluster.nodes.len();
+        let blocks = cluster.invariants.blocks().count().max(1) as f64;
+        let cpu_us: u64 = (0..nodes).filter_map(|node| cluster.cpu_micros(node)).sum();
+        let mut simulated = Simulated {
+            latencies: Latencies::default(),
+            sent: 0,
+            ordered: 0,
+            refused: 0,
+            effort: Effort {
+                blocks_per_s: blocks / (self.workload.warmup + self.workload.duration) as f64,
+                cpu_us: cpu_us as f64 / nodes as f64 / blocks,
+            },
+            messages: cluster.traffic.handled_in_all() as f64 / nodes as f64 / blocks,
+        };
         let mut csv = String::from("due_us,target,tier,latency_us\n");
         let mut sent: Vec<_> = simulation.sent.iter().filter(|(_, sent)| sent.at >= begins).collect();
         sent.sort_by_key(|(id, sent)| (sent.at, **id));
@@ -87,6 +112,7 @@ impl Run<'_> {
             simulated.sent += 1;
             let times = clients.times(sent.node, id);
             simulated.ordered += usize::from(times[2].is_some());
+            simulated.refused += usize::from(simulation.cluster.invariants.was_refused(id));
             for (tier, at) in times.into_iter().enumerate().filter_map(|(tier, at)| Some((tier, at?))) {
                 // A client asks and is answered over loopback by programs that have to wake up for it.
                 let took = at.0 - sent.at.0 + self.machine.client_us;

@@ -33,6 +33,8 @@ pub struct ClusterConfig {
     pub bandwidth: Option<(u64, u64)>,
     /// What work costs, and on how many cores; without it, work takes no time.
     pub cpu: Option<(CostTable, usize)>,
+    /// Cores of one machine that all nodes share, where work takes time; without it, nobody waits for another's.
+    pub shared_cores: Option<usize>,
     /// How long a sync takes, in microseconds.
     pub sync_micros: u64,
     /// And up to this much more.
@@ -69,6 +71,7 @@ impl ClusterConfig {
             places: None,
             bandwidth: None,
             cpu: None,
+            shared_cores: None,
             sync_micros: 500,
             sync_jitter_micros: 0,
             stake_changes: Vec::new(),

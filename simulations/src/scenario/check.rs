@@ -32,6 +32,9 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Found> {
     let (cores, interval) = (scenario.node.cores, scenario.node.checkpoint_interval);
     checker
         .want(cores >= 1, || (vec![Step::Key("node"), Step::Key("cores")], "0 cores; expected at least 1".to_owned()));
+    checker.want(scenario.node.machine_cores != Some(0), || {
+        (vec![Step::Key("node"), Step::Key("machine_cores")], "0 cores; expected at least 1".to_owned())
+    });
     checker.want(interval >= 1, || {
         (vec![Step::Key("node"), Step::Key("checkpoint_interval")], "0 heights; expected at least 1".to_owned())
     });

@@ -145,6 +145,8 @@ impl Draw {
         NodeSpec {
             costs: if members <= 16 && rng.per_mille(250) { Costs::Measured } else { Costs::None },
             cores: 2 + rng.below(3) as usize,
+            machine_cores: None,
+            driver_us: 0,
             sync_us: pick(rng, &[200, 500, 4_000]),
             sync_jitter_us: pick(rng, &[0, 500, 20_000]),
             skew_ms: pick(rng, &[0, 0, 50, 200]),

@@ -47,8 +47,9 @@ pub(super) fn config(scenario: &Scenario) -> Result<ClusterConfig, BuildError> {
     config.bandwidth = network.up_mbit.zip(network.down_mbit).map(|(up, down)| (bytes(up), bytes(down)));
     config.cpu = match node.costs {
         Costs::None => None,
-        Costs::Measured => Some((CostTable::measured(), node.cores)),
+        Costs::Measured => Some((CostTable { driver: node.driver_us * 1_000, ..CostTable::measured() }, node.cores)),
     };
+    config.shared_cores = node.machine_cores;
     config.sync_micros = node.sync_us;
     config.sync_jitter_micros = node.sync_jitter_us;
     config.snapshot_gap = node.snapshot_gap;
