@@ -195,7 +195,7 @@ impl Inclusion {
                         Some((*tip, member.stake))
                     })
                     .collect();
-                let certified = committee.reached_by_quorum(&reached).max(mind.learned.get(&lane).copied());
+                let certified = committee.reached(reached).1.max(mind.learned.get(&lane).copied());
                 let Some(tip) = certified.filter(|tip| node.disk.holds(lane, *tip)) else { continue };
                 let waiting = mind.waiting.entry(lane).or_default();
                 if is_above(lane, tip) && waiting.last().is_none_or(|(last, _)| last.sequence < tip.sequence) {
