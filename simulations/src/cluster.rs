@@ -226,7 +226,8 @@ impl Cluster {
     /// Starts a node and connects it with all that run.
     pub fn start(&mut self, node: NodeIndex, memory: Memory) {
         let effects = self.nodes[node].start(self.now, memory);
-        self.invariants.started(node);
+        let operator = self.address(node);
+        self.invariants.started(node, &operator);
         self.watch.life(self.now, node, true);
         self.watch.notices(self.now, node, &self.nodes[node].notices);
         let at = self.charge(node, None, &effects);
