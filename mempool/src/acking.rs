@@ -105,9 +105,7 @@ impl Mempool {
         let mut moved = Vec::new();
         for ((id, lane), tip) in self.lanes.range_mut(lanes_of(epoch)).zip(&vector.tips) {
             let Some(tip) = tip else { continue };
-            let known = lane.reached.get(validator.position()).and_then(|slot| slot.as_ref()).map(|known| known.tip);
-            lane.note(validator.position(), *tip, vector);
-            if known != Some(*tip) {
+            if lane.note(validator.position(), *tip, vector) {
                 moved.push(*id);
             }
         }
