@@ -22,6 +22,7 @@ use crate::queue::{Instant, Queue};
 use crate::rng::Rng;
 use crate::traffic::Traffic;
 use crate::watch::Watch;
+use squad_sequencer::ledger::StakeTable;
 use squad_sequencer::{Config, Input, Memory, Peer, PersistId, Submission};
 use squad_types::{
     Address, Domain, Genesis, Height, IdentifiedTransaction, Message, NamespaceId, Signer, Transaction, TxId, Verifier,
@@ -171,13 +172,13 @@ impl Cluster {
         let views: Vec<_> = (0..config.nodes()).map(|_| Arc::new(View::new(&layer))).collect();
         let mut nodes = Vec::with_capacity(config.nodes());
         let mut cpus = Vec::with_capacity(config.nodes());
-        for node in 0..config.nodes() {
+        for (node, view) in views.iter().enumerate() {
             let counter = Arc::new(Counter::default());
             let signer = addresses
                 .get(node)
                 .map(|address| Arc::new(CountingSigner(*address, Arc::clone(&counter))) as Arc<dyn Signer>);
             let verifier: Arc<dyn Verifier> = Arc::new(CountingVerifier(Arc::clone(&counter)));
-            let stakes = Arc::clone(&views[node]);
+            let stakes = Arc::clone(view) as Arc<dyn StakeTable>;
             let mut own = Config::new(genesis.clone(), signer, verifier, stakes);
             config.adjust(&mut own);
             nodes.push(Node::new(own));

@@ -10,8 +10,8 @@ use crate::node::Node;
 use squad_sequencer::VerifiedResponse;
 use squad_types::ack::vector_root;
 use squad_types::{
-    Ack, AckCounter, AckEntries, AckEntry, Address, Epoch, HeaderHash, Height, LaneId, Proposal, Round, Sequence,
-    Signed, Tip, ValidatorIndex, VerifiedBatch, VerifiedMessage, VerifiedProposal, Vote, VoteKind,
+    Ack, AckCounter, AckEntries, AckEntry, Address, Epoch, HeaderHash, Height, LaneId, MerkleRoot, Proposal, Round,
+    Sequence, Signed, Tip, ValidatorIndex, VerifiedBatch, VerifiedMessage, VerifiedProposal, Vote, VoteKind,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,12 +19,25 @@ use std::collections::{BTreeMap, BTreeSet};
 const LAST_ROUND: Round = Round(3);
 
 /// The newest whole ack that a node heard of an operator in an epoch.
-type Vector = (AckCounter, Vec<Option<Tip>>);
+struct Vector {
+    counter: AckCounter,
+    root: MerkleRoot,
+    tips: Vec<Option<Tip>>,
+}
+
+impl Vector {
+    /// Whether its signer signed these tips: if not, nobody took it in.
+    fn holds(&self) -> bool {
+        vector_root(&self.tips) == self.root
+    }
+}
 
 /// What one node heard in this life.
 #[derive(Default)]
 struct Mind {
-    votes: BTreeMap<Height, BTreeMap<(Address, Round, VoteKind), Option<HeaderHash>>>,
+    /// Of the height under way.
+    votes: BTreeMap<(Address, Round, VoteKind), Option<HeaderHash>>,
+    votes_of: Height,
     proposals: BTreeMap<(Height, Address, Round), Proposal>,
     batches: BTreeMap<(Epoch, Address, Sequence), Tip>,
     acks: BTreeMap<(Epoch, Address), Vector>,
@@ -62,13 +75,13 @@ impl EquivocatorsNamed {
 
     fn vote(&mut self, at: NodeIndex, node: &Node, vote: &Signed<Vote>) {
         let Some(height) = agreeing(node, vote.statement.height, vote.statement.round) else { return };
-        let votes = &mut self.minds.entry(at).or_default().votes;
-        if !votes.contains_key(&height) {
-            // Of the height under way; others may be dropped with a reason.
-            votes.clear();
+        let mind = self.minds.entry(at).or_default();
+        if mind.votes_of != height {
+            mind.votes.clear();
+            mind.votes_of = height;
         }
         let slot = (vote.signer, vote.statement.round, vote.statement.kind);
-        let first = *votes.entry(height).or_default().entry(slot).or_insert(vote.statement.block);
+        let first = *mind.votes.entry(slot).or_insert(vote.statement.block);
         if first != vote.statement.block {
             self.contradiction(0, vote.signer, at, || format!("in votes at height {height}, {slot:?}"));
         }
@@ -104,24 +117,24 @@ impl EquivocatorsNamed {
             return;
         };
         let tips = match entries {
-            AckEntries::Full(entries) => {
-                whole(entries, members.len()).filter(|tips| vector_root(tips) == ack.statement.root)
-            }
+            AckEntries::Full(entries) => whole(entries, members.len()),
             // What it stands for is not followed here; it may make an earlier whole one stale.
             AckEntries::Changed { .. } => Some(Vec::new()),
         };
         let Some(tips) = tips else { return };
         let acks = &mut self.minds.entry(at).or_default().acks;
         acks.retain(|(known, _), _| known.next() >= epoch);
-        match acks.get(&(epoch, ack.signer)) {
-            Some((newest, _)) if *newest >= counter => return,
-            _ => {}
+        if acks.get(&(epoch, ack.signer)).is_some_and(|newest| newest.counter >= counter) {
+            return;
         }
-        let before = acks.insert((epoch, ack.signer), (counter, tips.clone()));
-        let pairs = before.iter().flat_map(|(_, before)| before.iter().zip(&tips)).enumerate();
+        let after = Vector { counter, root: ack.statement.root, tips };
+        let before = acks.remove(&(epoch, ack.signer));
+        let pairs = before.iter().flat_map(|before| before.tips.iter().zip(&after.tips)).enumerate();
         let two = pairs.filter_map(|(author, (one, other))| Some((ValidatorIndex(author as u16), (*one)?, (*other)?)));
         let mut differ = two.filter(|(_, one, other)| one.sequence == other.sequence && one.batch != other.batch);
         let found = differ.find(|(author, _, other)| is_stored(node, LaneId { epoch, author: *author }, *other));
+        let found = found.filter(|_| before.as_ref().is_some_and(Vector::holds) && after.holds());
+        acks.insert((epoch, ack.signer), after);
         if let Some((author, one, _)) = found {
             self.contradiction(3, ack.signer, at, || format!("in acks at {one:?} of the lane of {author}"));
         }
