@@ -2,7 +2,7 @@
 
 use crate::acks::{Acks, Taken, Vector};
 use crate::contradiction;
-use crate::mempool::Mempool;
+use crate::mempool::{Mempool, lanes_of};
 use crate::outcome::{AckDue, AckFault, AckOutcome};
 use squad_types::{Ack, AckEntries, AckMessage, Epoch, LaneId, Signer, Timestamp, Tip, ValidatorIndex, Verified};
 use std::sync::Arc;
@@ -11,8 +11,7 @@ impl Mempool {
     fn ack_vector(&self, epoch: Epoch) -> Option<Vec<Option<Tip>>> {
         let acks = self.acks.get(&epoch)?;
         acks.me()?;
-        let tip = |at: usize| self.lanes.get(&LaneId { epoch, author: ValidatorIndex(at as u16) })?.ackable();
-        Some((0..acks.committee.len()).map(tip).collect())
+        Some(self.lanes_of(epoch).map(|(_, lane)| lane.ackable()).collect())
     }
 
     /// Whether an ack has something new to say, and when it may leave.
@@ -91,11 +90,10 @@ impl Mempool {
         let Some(after) = acks.vector(validator).cloned() else { return AckOutcome::Stale };
         let evidence = contradiction::found(self, validator, before.as_deref(), &after).map(Box::new);
         let mut unknown = Vec::new();
-        for (at, tip) in after.tips.iter().enumerate() {
+        for (at, ((id, lane), tip)) in self.lanes_of(epoch).zip(&after.tips).enumerate() {
             let old = before.as_ref().and_then(|before| before.tips.get(at).copied().flatten());
-            let id = LaneId { epoch, author: ValidatorIndex(at as u16) };
-            if let Some(tip) = tip.filter(|tip| old != Some(*tip) && !self.holds(id, *tip)) {
-                unknown.push((id, tip));
+            if let Some(tip) = tip.filter(|tip| old != Some(*tip) && !lane.holds(*tip)) {
+                unknown.push((*id, tip));
             }
         }
         self.note_vector(epoch, validator, &after);
@@ -104,15 +102,14 @@ impl Mempool {
 
     /// Counts what an ack says in every lane.
     pub(crate) fn note_vector(&mut self, epoch: Epoch, validator: ValidatorIndex, vector: &Arc<Vector>) {
-        for (at, tip) in vector.tips.iter().enumerate() {
-            let id = LaneId { epoch, author: ValidatorIndex(at as u16) };
-            let (Some(tip), Some(lane)) = (tip, self.lanes.get_mut(&id)) else { continue };
-            let known = lane.reached.get(validator.position()).and_then(|slot| slot.as_ref()).map(|known| known.tip);
-            lane.note(validator.position(), *tip, vector);
-            if known != Some(*tip) {
-                self.touch(id);
+        let mut moved = Vec::new();
+        for ((id, lane), tip) in self.lanes.range_mut(lanes_of(epoch)).zip(&vector.tips) {
+            let Some(tip) = tip else { continue };
+            if lane.note(validator.position(), *tip, vector) {
+                moved.push(*id);
             }
         }
+        moved.into_iter().for_each(|id| self.touch(id));
     }
 
     /// Whether prevoting a cut with this tip would contradict an own ack: the two lie on different chains, and no certificate

@@ -2,6 +2,7 @@
 
 use crate::limits::FULL_ACK_MEMBERS;
 use squad_types::ack::vector_leaves;
+use squad_types::merkle::Tree;
 use squad_types::{
     Ack, AckCounter, AckEntries, AckEntry, AckMessage, AckProof, Committee, Digest, Domain, Sequence, Signer, Stake,
     Timestamp, Tip, ValidatorIndex, Verified, merkle,
@@ -40,6 +41,8 @@ pub(crate) enum Taken {
 pub(crate) struct Acks {
     pub(crate) committee: Arc<Committee>,
     vectors: Vec<Option<Arc<Vector>>>,
+    /// The tree over each of these vectors. An ack changes few entries, so most of its hashes stand already.
+    trees: Vec<Option<Tree>>,
     me: Option<ValidatorIndex>,
     /// The highest counter that this operator signed with.
     used: AckCounter,
@@ -49,7 +52,8 @@ pub(crate) struct Acks {
 impl Acks {
     pub(crate) fn new(committee: Arc<Committee>, me: Option<squad_types::Address>) -> Self {
         let me = me.and_then(|me| committee.index_of(&me));
-        Self { vectors: vec![None; committee.len()], committee, me, used: AckCounter::ZERO, sent_at: None }
+        let (vectors, trees) = (vec![None; committee.len()], vec![None; committee.len()]);
+        Self { vectors, trees, committee, me, used: AckCounter::ZERO, sent_at: None }
     }
 
     pub(crate) fn me(&self) -> Option<ValidatorIndex> {
@@ -71,20 +75,47 @@ impl Acks {
             return Taken::Stale;
         }
         let full = matches!(entries, AckEntries::Full(_));
-        let rebuilt = match entries {
-            AckEntries::Full(entries) => self.parse_full(&entries).map(|tips| (vector_leaves(&tips), tips)),
+        let tips = match entries {
+            AckEntries::Full(entries) => self.parse_full(&entries),
             AckEntries::Changed { since, entries } => match known {
-                Some(known) if known.ack.statement.counter == since => apply(known, &entries),
+                Some(known) if known.ack.statement.counter == since => apply(&known.tips, &entries),
                 _ => return Taken::NeedFull,
             },
         };
-        match rebuilt {
-            Some((leaves, tips)) if merkle::root(&leaves) == ack.statement.root => {
-                Taken::News(self.vectors[validator.position()].replace(Arc::new(Vector { ack, tips, leaves })))
+        let tree = tips.as_ref().map(|tips| self.tree_over(validator, tips));
+        match (tips, tree) {
+            (Some(tips), Some(tree)) if tree.root() == ack.statement.root => {
+                Taken::News(self.keep(validator, ack, tips, tree))
             }
             _ if full => Taken::Malformed,
             _ => Taken::NeedFull,
         }
+    }
+
+    /// The tree over a validator's next vector, made of the one over its last. That one is taken: [`Self::keep`] puts the new
+    /// one in its place, or else the next is made from the beginning.
+    fn tree_over(&mut self, validator: ValidatorIndex, tips: &[Option<Tip>]) -> Tree {
+        let at = validator.position();
+        match (self.trees[at].take(), &self.vectors[at]) {
+            (Some(mut tree), Some(known)) => {
+                let changed = changes(&known.tips, tips);
+                tree.update(changed.iter().map(|entry| (entry.lane.position(), entry.leaf())));
+                tree
+            }
+            _ => Tree::new(vector_leaves(tips)),
+        }
+    }
+
+    fn keep(
+        &mut self,
+        validator: ValidatorIndex,
+        ack: Verified<Ack>,
+        tips: Vec<Option<Tip>>,
+        tree: Tree,
+    ) -> Option<Arc<Vector>> {
+        let (at, leaves) = (validator.position(), tree.leaves().to_vec());
+        self.trees[at] = Some(tree);
+        self.vectors[at].replace(Arc::new(Vector { ack, tips, leaves }))
     }
 
     fn parse_full(&self, entries: &[AckEntry]) -> Option<Vec<Option<Tip>>> {
@@ -101,10 +132,10 @@ impl Acks {
         signer: &dyn Signer,
     ) -> Option<AckMessage> {
         let me = self.me?;
+        let tree = self.tree_over(me, &tips);
         let before = self.own();
         let counter = self.used.next();
-        let leaves = vector_leaves(&tips);
-        let statement = Ack { epoch: self.committee.epoch(), counter, root: merkle::root(&leaves) };
+        let statement = Ack { epoch: self.committee.epoch(), counter, root: tree.root() };
         let ack = Verified::sign(statement, domain, signer);
         let entries = match before {
             Some(own) if self.committee.len() > FULL_ACK_MEMBERS => {
@@ -113,7 +144,7 @@ impl Acks {
             _ => full(&tips),
         };
         let message = AckMessage { ack: ack.signed().clone(), entries };
-        self.vectors[me.position()] = Some(Arc::new(Vector { ack, tips, leaves }));
+        self.keep(me, ack, tips, tree);
         self.sent_at = Some(now);
         self.used = counter;
         Some(message)
@@ -136,10 +167,11 @@ impl Acks {
         let AckEntries::Full(entries) = &message.entries else { return None };
         let tips = self.parse_full(entries)?;
         let newer = self.own().is_none_or(|own| own.ack.statement.counter < message.ack.statement.counter);
-        let leaves = vector_leaves(&tips);
-        if newer && held(&tips) && merkle::root(&leaves) == message.ack.statement.root {
-            let ack = Verified::from_own_log(message.ack.clone());
-            self.vectors[me.position()] = Some(Arc::new(Vector { ack, tips: tips.clone(), leaves }));
+        if newer && held(&tips) {
+            let tree = self.tree_over(me, &tips);
+            if tree.root() == message.ack.statement.root {
+                self.keep(me, Verified::from_own_log(message.ack.clone()), tips.clone(), tree);
+            }
         }
         Some(tips)
     }
@@ -172,11 +204,10 @@ fn changes(before: &[Option<Tip>], after: &[Option<Tip>]) -> Vec<AckEntry> {
     changed.map(|(at, (_, new))| AckEntry { lane: ValidatorIndex(at as u16), tip: *new }).collect()
 }
 
-fn apply(before: &Vector, entries: &[AckEntry]) -> Option<(Vec<Digest>, Vec<Option<Tip>>)> {
-    let (mut leaves, mut tips) = (before.leaves.clone(), before.tips.clone());
+fn apply(before: &[Option<Tip>], entries: &[AckEntry]) -> Option<Vec<Option<Tip>>> {
+    let mut tips = before.to_vec();
     for entry in entries {
         *tips.get_mut(entry.lane.position())? = entry.tip;
-        *leaves.get_mut(entry.lane.position())? = entry.leaf();
     }
-    Some((leaves, tips))
+    Some(tips)
 }

@@ -1,6 +1,7 @@
 //! Availability: how far a lane is held, by the weight of acks that cover it.
 
 use crate::lane::Lane;
+use crate::mempool::Reach;
 use squad_types::limits::MAX_HEADER_CHAIN;
 use squad_types::{BatchCertificate, Committee, Stake, Tip, ValidatorIndex};
 
@@ -15,22 +16,17 @@ fn acknowledged<'a>(
     })
 }
 
-/// The highest batch that a quorum acknowledges, in a form that a certificate can have: all of its acks on one chain.
-pub(crate) fn certified(lane: &Lane, committee: &Committee) -> Option<Tip> {
+/// The highest batch that over a third of stake acknowledges, and the highest that a quorum does, in a form that a
+/// certificate can have: all of its acks on one chain.
+pub(crate) fn reach(lane: &Lane, committee: &Committee) -> Reach {
     if lane.fork.is_some() {
-        return highest_on_a_line(lane, committee, |stake| committee.is_quorum(stake));
+        let certified = highest_on_a_line(lane, committee, |stake| committee.is_quorum(stake));
+        let available = highest_on_a_line(lane, committee, |stake| committee.is_honest_threshold(stake));
+        return Reach { certified, available };
     }
     let reached: Vec<_> = acknowledged(lane, committee).map(|(_, tip, stake)| (tip, stake)).collect();
-    committee.reached_by_quorum(&reached)
-}
-
-/// The highest batch that over a third of stake acknowledges.
-pub(crate) fn available(lane: &Lane, committee: &Committee) -> Option<Tip> {
-    if lane.fork.is_some() {
-        return highest_on_a_line(lane, committee, |stake| committee.is_honest_threshold(stake));
-    }
-    let reached: Vec<_> = acknowledged(lane, committee).map(|(_, tip, stake)| (tip, stake)).collect();
-    committee.reached_by_honest(&reached)
+    let (available, certified) = committee.reached(reached);
+    Reach { certified, available }
 }
 
 /// In a forked lane: the highest acknowledged tip that acks of enough weight cover, all of them on one chain.

@@ -1,7 +1,7 @@
 //! Certificates: how far each lane is secured and available, and the proofs of it.
 
 use crate::availability;
-use crate::mempool::{Mempool, Reach};
+use crate::mempool::Mempool;
 use squad_types::{Address, BatchCertificate, BatchPair, LaneId, Tip, VerifiedBatch};
 
 impl Mempool {
@@ -9,9 +9,14 @@ impl Mempool {
     pub(crate) fn touch(&mut self, id: LaneId) {
         self.ack_dirty = true;
         let (Some(lane), Some(acks)) = (self.lanes.get(&id), self.acks.get(&id.epoch)) else { return };
-        let certified = availability::certified(lane, &acks.committee);
-        let available = availability::available(lane, &acks.committee);
-        self.reach.insert(id, Reach { certified, available });
+        let reach = availability::reach(lane, &acks.committee);
+        // Over two thirds are over one third as well.
+        if reach.available.is_some() {
+            self.within_reach.insert(id);
+        } else {
+            self.within_reach.remove(&id);
+        }
+        self.reach.insert(id, reach);
     }
 
     /// The highest batch of a lane, above the ordered tip and held, that a quorum acknowledges.

@@ -3,7 +3,7 @@
 use crate::acks::Vector;
 use crate::lane::{Lane, Reached, parent};
 use crate::mempool::Mempool;
-use squad_types::{AckPair, Evidence, LaneId, ValidatorIndex};
+use squad_types::{AckPair, Evidence, ValidatorIndex};
 
 /// Evidence that an ack contradicts an earlier one of the same validator, if the headers that it takes are held here.
 ///
@@ -15,10 +15,8 @@ pub(crate) fn found(
     after: &Vector,
 ) -> Option<Evidence> {
     let epoch = after.ack.statement.epoch;
-    after.tips.iter().enumerate().find_map(|(at, new)| {
-        let author = ValidatorIndex(at as u16);
+    mempool.lanes_of(epoch).zip(&after.tips).enumerate().find_map(|(at, ((_, lane), new))| {
         let new = (*new)?;
-        let lane = mempool.lanes.get(&LaneId { epoch, author })?;
         let old = before.filter(|before| before.tips.get(at).copied().flatten().is_some_and(|old| old != new));
         let held: Option<&Reached> = lane.reached.get(validator.position())?.as_ref();
         let held = held.filter(|held| held.tip != new).map(|held| &*held.vector);

@@ -20,9 +20,9 @@ impl Mempool {
 
     /// Whether there is anything to order.
     pub fn has_cut(&self, state: &ChainState) -> bool {
-        self.lanes
-            .keys()
-            .any(|id| self.cuttable(*id).is_some_and(|tip| state.tip(*id).is_none_or(|at| tip.sequence > at.sequence)))
+        // Only in these can anything be cuttable.
+        let mut lanes = self.within_reach.iter().chain(self.due.learned.keys());
+        lanes.any(|id| self.cuttable(*id).is_some_and(|tip| state.tip(*id).is_none_or(|at| tip.sequence > at.sequence)))
     }
 
     /// A cut: one batch of each due lane first, then lane by lane in turns, as much as a block takes.

@@ -355,16 +355,18 @@ impl Lane {
     }
 
     /// Notes what a validator acknowledges here. Only what is held counts, and only what is higher on the same chain replaces:
-    /// whoever acknowledges another branch later takes nothing back, and no certificate is lost by it.
-    pub(crate) fn note(&mut self, validator: usize, tip: Tip, vector: &Arc<Vector>) {
+    /// whoever acknowledges another branch later takes nothing back, and no certificate is lost by it. Whether a tip moved.
+    pub(crate) fn note(&mut self, validator: usize, tip: Tip, vector: &Arc<Vector>) -> bool {
         if self.find(tip).is_none() {
-            return;
+            return false;
         }
         let replaces =
             |known: &Reached| known.tip.sequence <= tip.sequence && (!self.branched || self.descends(tip, known.tip));
-        if self.reached.get(validator).is_some_and(|slot| slot.as_ref().is_none_or(replaces)) {
-            self.reached[validator] = Some(Reached { tip, vector: Arc::clone(vector) });
+        if self.reached.get(validator).is_none_or(|slot| !slot.as_ref().is_none_or(replaces)) {
+            return false;
         }
+        let before = self.reached[validator].replace(Reached { tip, vector: Arc::clone(vector) });
+        before.is_none_or(|before| before.tip != tip)
     }
 
     /// Whether the held chain that ends in `upper` goes through `lower`.

@@ -13,7 +13,8 @@ use squad_types::{
     AckMessage, BatchHeader, BatchId, BatchPair, ChainState, Committee, Epoch, IdentifiedTransaction, LaneId, Payload,
     Sequence, Signer, Timestamp, Tip, TxId, ValidatorIndex, Verified, VerifiedBatch,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// Transactions before they are ordered. Pure: time is an argument, effects are return values.
@@ -32,6 +33,13 @@ pub struct Mempool {
     pub(crate) ack_dirty: bool,
     /// Certified and available tips, computed when something changed.
     pub(crate) reach: BTreeMap<LaneId, Reach>,
+    /// Lanes of which something is available, which are few while there is little to order.
+    pub(crate) within_reach: BTreeSet<LaneId>,
+}
+
+/// The places of an epoch's lanes. All of a committee's are opened and dropped together, so they are in its order.
+pub(crate) fn lanes_of(epoch: Epoch) -> RangeInclusive<LaneId> {
+    LaneId { epoch, author: ValidatorIndex(0) }..=LaneId { epoch, author: ValidatorIndex(u16::MAX) }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,9 +62,15 @@ impl Mempool {
             reported: BTreeMap::new(),
             ack_dirty: false,
             reach: BTreeMap::new(),
+            within_reach: BTreeSet::new(),
         };
         mempool.open(committee);
         mempool
+    }
+
+    /// The lanes of an epoch, in the order of its committee.
+    pub(crate) fn lanes_of(&self, epoch: Epoch) -> impl Iterator<Item = (&LaneId, &Lane)> {
+        self.lanes.range(lanes_of(epoch))
     }
 
     fn open(&mut self, committee: Arc<Committee>) {
@@ -87,6 +101,7 @@ impl Mempool {
         }
         self.lanes.retain(|id, _| !expired(id));
         self.reach.retain(|id, _| !expired(id));
+        self.within_reach.retain(|id| !expired(id));
         self.acks.retain(|at, _| at.next() >= epoch);
         self.reported.retain(|at, _| at.next() >= epoch);
         self.due.drop_lanes(|lane| !expired(&lane));
@@ -243,6 +258,7 @@ impl Mempool {
             }
         }
         self.reach.clear();
+        self.within_reach.clear();
         let ids: Vec<LaneId> = self.lanes.keys().copied().collect();
         ids.into_iter().for_each(|id| self.touch(id));
     }

@@ -129,10 +129,13 @@ pub(crate) struct Fetches {
     wanted: BTreeMap<WantKey, Wanted>,
     /// Until when who did not answer in time comes last.
     late: BTreeMap<Peer, Timestamp>,
+    /// A deadline may have changed since the timer was set. Most inputs change none, and there may be thousands.
+    moved: bool,
 }
 
 impl Fetches {
     pub(crate) fn forget_peer(&mut self, peer: Peer) {
+        self.moved = true;
         // Answers of a peer that is gone will not come: let its questions run out at once.
         for asked in self.asked.values_mut().filter(|asked| asked.peer == peer) {
             asked.deadline = Timestamp::ZERO;
@@ -140,7 +143,7 @@ impl Fetches {
     }
 
     pub(crate) fn arrived_batch(&mut self, lane: LaneId, tip: Tip) {
-        self.wanted.remove(&WantKey::Batches(lane, tip));
+        self.moved |= self.wanted.remove(&WantKey::Batches(lane, tip)).is_some();
     }
 
     /// Whether a peer is being asked for batches of a lane.
@@ -150,6 +153,7 @@ impl Fetches {
 
     /// Forgets what the ordered tips have passed.
     pub(crate) fn prune(&mut self, height: Height, passed: impl Fn(LaneId, Tip) -> bool) {
+        self.moved = true;
         self.wanted.retain(|key, _| match key {
             WantKey::Batches(lane, tip) => !passed(*lane, *tip),
             WantKey::Proposal(proposal) => proposal.height > height,
@@ -167,6 +171,7 @@ impl Fetches {
 impl Sequencer {
     /// Gets something from a peer, `hint` first.
     pub(crate) fn want(&mut self, want: Want, hint: Option<Peer>, haste: Haste, outputs: &mut Outputs) {
+        self.fetches.moved = true;
         let key = want.key();
         let not_before = self.now.plus(haste.pause_ms());
         if let Some(known) = self.fetches.wanted.get_mut(&key) {
@@ -256,6 +261,7 @@ impl Sequencer {
         want: Option<WantKey>,
         outputs: &mut Outputs,
     ) -> AskId {
+        self.fetches.moved = true;
         self.fetches.next += 1;
         let id = AskId(self.fetches.next);
         let deadline = self.now.plus(timeout_ms);
@@ -265,6 +271,9 @@ impl Sequencer {
     }
 
     pub(crate) fn arm_fetch_timer(&mut self) {
+        if !std::mem::take(&mut self.fetches.moved) {
+            return;
+        }
         match self.fetches.next_deadline() {
             Some(at) => self.timers.set(Timer::Fetch, at.max(self.now.plus(1))),
             None => self.timers.cancel(Timer::Fetch),
@@ -272,6 +281,7 @@ impl Sequencer {
     }
 
     pub(crate) fn retry_fetches(&mut self, outputs: &mut Outputs) {
+        self.fetches.moved = true;
         let overdue: Vec<AskId> =
             self.fetches.asked.iter().filter(|(_, asked)| asked.deadline <= self.now).map(|(id, _)| *id).collect();
         self.fetches.late.retain(|_, until| *until > self.now);
@@ -317,6 +327,7 @@ impl Sequencer {
 
     pub(crate) fn on_response(&mut self, id: AskId, response: Option<VerifiedResponse>, outputs: &mut Outputs) {
         let Some(asked) = self.fetches.asked.remove(&id) else { return };
+        self.fetches.moved = true;
         let peer = asked.peer;
         let answered = response.is_some();
         match response {

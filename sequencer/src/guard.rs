@@ -123,17 +123,23 @@ impl Sequencer {
     }
 
     pub(crate) fn ask_for_slots(&mut self, outputs: &mut Outputs) {
-        let Some(me) = self.me else { return };
-        if !matches!(self.guard.phase, Phase::Asking | Phase::LearningTip) {
+        if !self.guard_waits() {
             return;
         }
         let peers: Vec<Peer> = self.peers.iter().copied().collect();
         for peer in peers {
-            if matches!(peer, Peer::Operator(operator) if !self.guard.answered.contains_key(&operator)) {
-                self.ask(peer, Request::Slots(me), outputs);
-            }
+            self.ask_for_slots_of(peer, outputs);
         }
         self.timers.set(Timer::Guard, self.now.plus(ASK_AGAIN_MS));
+    }
+
+    /// Asks one peer, unless it has answered. The others are asked again by the timer, not whenever somebody connects: a
+    /// committee that starts at once would ask each other once for every pair of peers.
+    pub(crate) fn ask_for_slots_of(&mut self, peer: Peer, outputs: &mut Outputs) {
+        let (Some(me), Peer::Operator(operator)) = (self.me, peer) else { return };
+        if self.guard_waits() && !self.guard.answered.contains_key(&operator) {
+            self.ask(peer, Request::Slots(me), outputs);
+        }
     }
 
     pub(crate) fn on_slots(&mut self, peer: Peer, slots: Slots, outputs: &mut Outputs) {

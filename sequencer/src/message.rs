@@ -72,9 +72,7 @@ impl Sequencer {
         if let Peer::Operator(_) = peer {
             self.ask(peer, Request::Tip(self.ledger.epoch_of_next()), outputs);
             self.ask_for_acks(peer, outputs);
-            if self.guard_waits() {
-                self.ask_for_slots(outputs);
-            }
+            self.ask_for_slots_of(peer, outputs);
             // What was sent while it was away: our newest acks, and our statements of this height.
             let current = self.ledger.epoch_of_next();
             for epoch in [current.previous(), Some(current)].into_iter().flatten() {

@@ -60,8 +60,16 @@ pub struct Line {
     pub ordered: usize,
     /// How often the inclusion rule was put to the test.
     pub inclusions: u64,
+    /// Statements made anew by operators that had lost their memory, because too few had heard the first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub forgotten: u64,
     /// Processor time of the run, in milliseconds of one core.
     pub wall_ms: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes references
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// What a campaign found.
@@ -213,6 +221,7 @@ pub fn run_one(scenario: &Scenario) -> io::Result<(Line, Outcome)> {
         sent: simulation.sent.len(),
         ordered: invariants.ordered_count(),
         inclusions: invariants.inclusions_checked(),
+        forgotten: invariants.forgotten(),
         wall_ms: started.elapsed().as_millis() as u64,
     };
     Ok((line, outcome))

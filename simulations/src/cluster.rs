@@ -2,10 +2,13 @@
 
 mod config;
 mod flow;
+mod l1;
 mod post;
 mod states;
 
-pub use config::{ClusterConfig, FOLLOWER_PEERS, max_transaction_bytes, namespaces};
+use l1::{SettlementLayer, View};
+
+pub use config::{ClusterConfig, FOLLOWER_PEERS, StakeTableChange, max_transaction_bytes, namespaces};
 
 use crate::byzantine::Behaviour;
 use crate::cpu::{Cores, Counter, CountingSigner, CountingVerifier, Cpu};
@@ -19,11 +22,11 @@ use crate::queue::{Instant, Queue};
 use crate::rng::Rng;
 use crate::traffic::Traffic;
 use crate::watch::Watch;
-use squad_sequencer::ledger::{GenesisStakeTable, StakeTable};
+use squad_sequencer::ledger::StakeTable;
 use squad_sequencer::{Config, Input, Memory, Peer, PersistId, Submission};
 use squad_types::{
-    Address, Domain, Genesis, Height, IdentifiedTransaction, Member, Message, NamespaceId, Signer, Stake, Timestamp,
-    Transaction, TxId, Verifier,
+    Address, Domain, Genesis, Height, IdentifiedTransaction, Message, NamespaceId, Signer, Timestamp, Transaction,
+    TxId, Verifier,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -134,6 +137,8 @@ pub struct Cluster {
     slow_disks: BTreeMap<NodeIndex, u64>,
     paused: Vec<Instant>,
     cpus: Vec<Option<Cpu>>,
+    layer: Arc<SettlementLayer>,
+    views: Vec<Arc<View>>,
     connections: Vec<Option<Connection>>,
     domain: Domain,
     addresses: Vec<Address>,
@@ -164,17 +169,19 @@ impl Cluster {
         for (node, address) in addresses.iter().enumerate() {
             operators.entry(*address).or_default().push(node);
         }
-        let stakes = stake_table(config, &genesis);
+        let layer = SettlementLayer::of(config, &genesis);
+        let views: Vec<_> = (0..config.nodes()).map(|_| Arc::new(View::new(&layer))).collect();
         let mut nodes = Vec::with_capacity(config.nodes());
         let mut cpus = Vec::with_capacity(config.nodes());
         let shared = config.shared_cores.map(Cores::new);
-        for node in 0..config.nodes() {
+        for (node, view) in views.iter().enumerate() {
             let counter = Arc::new(Counter::default());
             let signer = addresses
                 .get(node)
                 .map(|address| Arc::new(CountingSigner(*address, Arc::clone(&counter))) as Arc<dyn Signer>);
             let verifier: Arc<dyn Verifier> = Arc::new(CountingVerifier(Arc::clone(&counter)));
-            let mut own = Config::new(genesis.clone(), signer, verifier, Arc::clone(&stakes));
+            let stakes = Arc::clone(view) as Arc<dyn StakeTable>;
+            let mut own = Config::new(genesis.clone(), signer, verifier, stakes);
             config.adjust(&mut own);
             nodes.push(Node::new(own));
             let cpu = |(costs, cores): &(_, usize)| Cpu::new(Clone::clone(costs), *cores, shared.clone(), counter);
@@ -205,6 +212,8 @@ impl Cluster {
             slow_disks: BTreeMap::new(),
             paused: vec![Instant::default(); config.nodes()],
             cpus,
+            layer,
+            views,
             connections: (0..config.nodes()).map(|_| config.bandwidth.map(connection)).collect(),
             domain,
             first_follower: addresses.len(),
@@ -228,7 +237,8 @@ impl Cluster {
     /// Starts a node and connects it with all that run.
     pub fn start(&mut self, node: NodeIndex, memory: Memory) {
         let effects = self.nodes[node].start(self.now, memory);
-        self.invariants.started(node);
+        let operator = self.address(node);
+        self.invariants.started(node, &operator);
         self.watch.life(self.now, node, true);
         self.watch.notices(self.now, node, &self.nodes[node].notices);
         let at = self.charge(node, None, &effects);
@@ -368,6 +378,7 @@ impl Cluster {
             Some(at) if at <= end => {
                 if let Some((at, event)) = self.queue.pop() {
                     self.now = at;
+                    self.layer.advance(at);
                     self.handled += 1;
                     self.handle(event);
                 }
@@ -375,6 +386,7 @@ impl Cluster {
             }
             _ => {
                 self.now = end;
+                self.layer.advance(end);
                 false
             }
         }
@@ -484,14 +496,4 @@ impl Cluster {
         assert!(!self.strict, "{violation}");
         self.violation.get_or_insert(violation);
     }
-}
-
-fn stake_table(config: &ClusterConfig, genesis: &Genesis) -> Arc<dyn StakeTable> {
-    let mut stakes = GenesisStakeTable::new(genesis);
-    for (epoch, table) in &config.stake_changes {
-        let member =
-            |(node, stake): &(NodeIndex, u64)| Member { address: config::address(*node), stake: Stake(*stake) };
-        stakes = stakes.with_change(squad_types::Epoch(*epoch), table.iter().map(member).collect());
-    }
-    Arc::new(stakes)
 }

@@ -4,7 +4,7 @@ use crate::rng::Rng;
 use squad_sequencer::{LogRecord, PersistId, Store, StoreQuery, Write};
 use squad_types::limits::{MAX_BATCHES_PER_RESPONSE, MAX_BLOCKS_PER_RESPONSE, MAX_RESPONSE_BYTES};
 use squad_types::{Batch, CommitteeProof, Height, LaneId, OrderedBlock, Response, Sequence, Tip, VerifiedBatch};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Which of the two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +23,8 @@ pub struct Disk {
     durable: [PersistId; 2],
     /// Checkpoints that wait for the bulk writes they stand on. As in the real driver, the log ends before them until then.
     held: BTreeMap<PersistId, PersistId>,
+    /// Checkpoints that the log was not cut at yet.
+    checkpoints: BTreeSet<PersistId>,
     blocks: BTreeMap<Height, OrderedBlock>,
     batches: BTreeMap<(LaneId, Sequence), Vec<VerifiedBatch>>,
     /// Syncs performed.
@@ -42,6 +44,7 @@ impl Disk {
             Write::Log(record) => self.log.push((id, record)),
             Write::Checkpoint(checkpoint) => {
                 self.held.insert(id, self.last(Stream::Bulk));
+                self.checkpoints.insert(id);
                 self.log.push((id, LogRecord::Checkpoint(checkpoint)));
             }
             Write::Batch { lane, batch } => {
@@ -93,10 +96,14 @@ impl Disk {
         if stream == Stream::Log {
             // A durable checkpoint makes everything before it needless.
             let durable = self.durable(Stream::Log);
-            let newest =
-                self.log.iter().rposition(|(id, record)| *id <= durable && matches!(record, LogRecord::Checkpoint(_)));
-            if let Some(at) = newest {
-                self.log.drain(..at);
+            let before = self.checkpoints.len();
+            self.checkpoints.retain(|id| *id > durable);
+            if self.checkpoints.len() < before {
+                let is_newest = |(id, record): &(PersistId, LogRecord)| {
+                    *id <= durable && matches!(record, LogRecord::Checkpoint(_))
+                };
+                let newest = self.log.iter().rposition(is_newest);
+                self.log.drain(..newest.unwrap_or_default());
             }
         }
     }
@@ -137,6 +144,10 @@ impl Disk {
     fn renumber(&mut self) {
         self.durable = [PersistId::default(); 2];
         self.held.clear();
+        self.checkpoints.clear();
+        if self.log.iter().any(|(_, record)| matches!(record, LogRecord::Checkpoint(_))) {
+            self.checkpoints.insert(PersistId::default());
+        }
         self.log.iter_mut().for_each(|(id, _)| *id = PersistId::default());
         self.bulk.iter_mut().for_each(|(id, _)| *id = PersistId::default());
         self.blocks.clear();
@@ -159,6 +170,11 @@ impl Disk {
     /// Whether a batch is on it.
     pub fn holds(&self, lane: LaneId, tip: Tip) -> bool {
         self.batches.get(&(lane, tip.sequence)).is_some_and(|slot| slot.iter().any(|batch| batch.id() == tip.batch))
+    }
+
+    /// The block of a height, if it is on it.
+    pub fn stored_block(&self, height: Height) -> Option<&OrderedBlock> {
+        self.blocks.get(&height)
     }
 
     /// Bytes and transactions of a lane's batches after a tip, up to another.

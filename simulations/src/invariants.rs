@@ -5,6 +5,7 @@ mod bounded;
 mod confirmations;
 mod evidence;
 mod exactly_once;
+mod forks;
 mod inclusion;
 mod named;
 mod retrievable;
@@ -14,7 +15,7 @@ mod signatures;
 use crate::network::NodeIndex;
 use crate::node::Node;
 use crate::queue::Instant;
-use squad_sequencer::Output;
+use squad_sequencer::{Output, VerifiedResponse};
 use squad_types::{Address, Committee, Domain, Epoch, Genesis, TxId, VerifiedMessage};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -77,6 +78,8 @@ pub(crate) struct Known {
     byzantine: BTreeSet<Address>,
     /// Operators that behave and whose disk was lost or put back: what they promised to keep may be gone.
     forgetful: BTreeSet<Address>,
+    /// Operators to which that may happen in this run.
+    doubtful: BTreeSet<Address>,
 }
 
 impl Known {
@@ -97,6 +100,7 @@ pub struct Invariants {
     named: named::EquivocatorsNamed,
     retrievable: retrievable::Retrievable,
     settled: settled::Settled,
+    most: Most,
 }
 
 impl Invariants {
@@ -108,6 +112,7 @@ impl Invariants {
             committees: first.into_iter().collect(),
             byzantine: BTreeSet::new(),
             forgetful: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
         };
         Self {
             known,
@@ -120,6 +125,7 @@ impl Invariants {
             named: named::EquivocatorsNamed::default(),
             retrievable: retrievable::Retrievable::default(),
             settled: settled::Settled::default(),
+            most: Most::default(),
         }
     }
 
@@ -138,33 +144,50 @@ impl Invariants {
         self.known.forgetful.insert(operator);
     }
 
+    /// This operator's disk may be lost or put back later: who hears it is remembered.
+    pub fn doubt(&mut self, operator: Address) {
+        self.known.doubtful.insert(operator);
+    }
+
     /// A node died: what it only had in memory is gone.
     pub(crate) fn crashed(&mut self, node: NodeIndex) {
         self.inclusion.crashed(node);
         self.named.crashed(node);
+        self.signatures.crashed(node);
     }
 
     /// A node begins a life.
-    pub(crate) fn started(&mut self, node: NodeIndex) {
+    pub(crate) fn started(&mut self, node: NodeIndex, operator: &Address) {
         self.crashed(node);
+        self.signatures.started(operator);
     }
 
     /// A node takes in a checked message.
     pub(crate) fn heard(&mut self, at: NodeIndex, operator: &Address, node: &Node, message: &VerifiedMessage) {
         if self.known.is_honest(operator) {
-            self.inclusion.heard(at, message, &self.known);
-            self.named.heard(at, node, message);
+            self.inclusion.heard(at, node, message, &self.known);
+            self.signatures.heard(at, message, &self.known);
+            self.named.heard(at, node, message, &self.known);
+        }
+    }
+
+    /// A node takes in a checked answer.
+    pub(crate) fn answered(&mut self, at: NodeIndex, operator: &Address, node: &Node, answer: &VerifiedResponse) {
+        if self.known.is_honest(operator) {
+            self.named.answered(at, node, answer, &self.known);
         }
     }
 
     /// Takes in what left a node.
     pub fn observe(&mut self, observed: Observed<'_>) -> Held {
         // What a Byzantine node's own honest part decides still has to agree, but what it signs is its own affair.
-        self.agreement.observe(&observed)?;
+        self.agreement.observe(&observed, &self.known)?;
         self.learn_committee(&observed)?;
         self.exactly_once.observe(&observed)?;
         if self.known.is_honest(&observed.operator) {
-            self.signatures.observe(&observed)?;
+            if let Some(forgot) = self.signatures.observe(&observed, &self.known)? {
+                self.known.byzantine.insert(forgot);
+            }
             self.confirmations.observe(&observed, &self.known)?;
             self.evidence.observe(&observed, &self.known)?;
             self.retrievable.observe(&observed, &self.known)?;
@@ -196,8 +219,13 @@ impl Invariants {
     }
 
     /// Checks what holds at any moment of the nodes themselves.
-    pub fn check_bounds(&self, nodes: &[Node]) -> Held {
-        bounded::check(nodes)
+    pub fn check_bounds(&mut self, nodes: &[Node]) -> Held {
+        bounded::check(nodes, &mut self.most)
+    }
+
+    /// The most that any one node held.
+    pub fn most(&self) -> Most {
+        self.most
     }
 
     /// Checks what must hold once everything has settled: all faults are over, and there was time.
@@ -292,6 +320,21 @@ impl Invariants {
         self.agreement.decided()
     }
 
+    /// Heights at which two blocks were decided.
+    pub fn forks(&self) -> &[Fork] {
+        self.agreement.forks()
+    }
+
+    /// Contradictions that some honest node had to notice: in votes, in proposals, in batches, in acks.
+    pub fn contradictions(&self) -> [u64; 4] {
+        self.named.found()
+    }
+
+    /// Statements made anew by operators whose disk was lost or put back, because too few had heard the first.
+    pub fn forgotten(&self) -> u64 {
+        self.signatures.forgotten()
+    }
+
     /// How often the inclusion rule was put to the test.
     pub fn inclusions_checked(&self) -> u64 {
         self.inclusion.checked()
@@ -299,3 +342,5 @@ impl Invariants {
 }
 
 pub use agreement::Decided;
+pub use bounded::Most;
+pub use forks::Fork;

@@ -1,5 +1,6 @@
 //! What a run leaves behind: a summary, and tables as CSV.
 
+use crate::invariants::Most;
 use crate::packet::Kind;
 use crate::replay::Replay;
 use crate::simulation::{Outcome, Simulation, Verdict};
@@ -56,6 +57,16 @@ pub struct Summary {
     pub events: u64,
     /// Messages that nodes handled.
     pub deliveries: u64,
+    /// Those among them that carry batches: batches and answers.
+    pub bulk_deliveries: u64,
+    /// Seconds of a processor that the run took, where the system says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_seconds: Option<f64>,
+    /// The most memory that the whole run took, in MiB, where the system says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u64>,
+    /// The most that any one node held.
+    pub most: Most,
     /// Decided heights.
     pub height: u64,
     /// Heights that took more than one round.
@@ -87,6 +98,7 @@ impl Summary {
             secured.extend(since(invariants.secured_at(id)));
             ordered.extend(since(invariants.ordered_at(id)));
         }
+        let bulk = [Kind::Batch, Kind::Response];
         let (verdict, what) = match &outcome.verdict {
             Verdict::Held => ("held", String::new()),
             Verdict::Beyond(why) => ("beyond", why.clone()),
@@ -102,6 +114,10 @@ impl Summary {
             wall_seconds,
             events: outcome.events,
             deliveries: outcome.deliveries,
+            bulk_deliveries: bulk.iter().map(|kind| simulation.cluster.traffic.deliveries[kind.index()]).sum(),
+            cpu_seconds: cpu_seconds(),
+            memory_mib: memory_mib(),
+            most: invariants.most(),
             height: outcome.height,
             later_rounds: invariants.decided_rounds().filter(|round| round.0 > 0).count(),
             sent: simulation.sent.len(),
@@ -123,7 +139,6 @@ impl Summary {
                 times.p50_ms, times.p90_ms, times.p99_ms, times.max_ms, times.count
             )
         };
-        let per_second = self.deliveries as f64 / self.wall_seconds.max(1e-9);
         let _ = writeln!(out, "{} (seed {}): {}", self.name, self.seed, self.verdict);
         if !self.what.is_empty() {
             let _ = writeln!(out, "  {}", self.what);
@@ -134,14 +149,42 @@ impl Summary {
         let _ = writeln!(out, "  batched   {}", times(&self.batched));
         let _ = writeln!(out, "  secured   {}", times(&self.secured));
         let _ = writeln!(out, "  ordered   {}", times(&self.ordering));
-        let _ = writeln!(out, "  network   {} messages handled, {} bytes sent", self.deliveries, self.bytes);
+        let (bulk, most) = (self.bulk_deliveries, &self.most);
         let _ = writeln!(
             out,
-            "  run       {:.3} virtual s in {:.3} s, {} events, {:.0} deliveries/s, trace {}",
-            self.virtual_seconds, self.wall_seconds, self.events, per_second, self.trace
+            "  network   {} messages handled, {bulk} of them with batches; {} bytes sent",
+            self.deliveries, self.bytes
         );
+        let _ = writeln!(
+            out,
+            "  a node    held at most {} bytes in its pool, {} in lanes, {} records since a checkpoint, {} outputs that wait, \
+             {} proofs",
+            most.pool_bytes, most.lane_bytes, most.log_records, most.waiting, most.evidence
+        );
+        let _ = writeln!(
+            out,
+            "  run       {:.3} virtual s in {:.3} s, {} events, trace {}",
+            self.virtual_seconds, self.wall_seconds, self.events, self.trace
+        );
+        if let (Some(cpu), Some(memory)) = (self.cpu_seconds, self.memory_mib) {
+            let per_second = self.deliveries as f64 / cpu.max(1e-9);
+            let _ = writeln!(out, "  cost      {cpu:.3} s of a processor, {per_second:.0} deliveries/s, {memory} MiB");
+        }
         out
     }
+}
+
+/// Processor time of this thread so far: a run is one thread.
+fn cpu_seconds() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(text.split(' ').next()?.parse::<u64>().ok()? as f64 / 1e9)
+}
+
+/// The most memory of this process so far.
+fn memory_mib() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let peak = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(peak.split_whitespace().next()?.parse::<u64>().ok()? / 1_024)
 }
 
 /// Writes a run's tables into a directory. Where transactions stand is known if the run was recorded.
@@ -152,6 +195,15 @@ pub fn write_tables(simulation: &Simulation, out: &Path) -> io::Result<()> {
     std::fs::write(out.join("messages.csv"), messages(simulation))?;
     std::fs::write(out.join("nodes.csv"), nodes(simulation))?;
     std::fs::write(out.join("scenario.toml"), simulation.scenario.to_toml())
+}
+
+/// Writes the forks of a run into a directory, if there were any: what an investigation would begin with.
+pub fn write_forks(simulation: &Simulation, out: &Path) -> io::Result<()> {
+    let forks = simulation.cluster.invariants.forks();
+    if forks.is_empty() {
+        return Ok(());
+    }
+    std::fs::write(out.join("forks.json"), serde_json::to_string_pretty(forks)?)
 }
 
 /// Writes what a page needs to replay a run into a directory, if the run was recorded.

@@ -9,7 +9,9 @@ mod misbehaviour;
 mod parse;
 
 pub use draw::{Profile, draw};
-pub use fault::{ClockJump, Crash, CrashProposers, Cut, DiskFate, FaultSpec, Loss, OneNode, Partition, Slow, SlowCpu};
+pub use fault::{
+    ClockJump, Crash, CrashProposers, Cut, DiskFate, FaultSpec, L1Lag, Loss, OneNode, Partition, Slow, SlowCpu,
+};
 pub use misbehaviour::{BehaviourName, ByzantineSpec};
 pub use parse::{Problem, Problems, parse};
 
@@ -108,6 +110,9 @@ pub struct CommitteeSpec {
 pub struct StakeChange {
     /// From which epoch on.
     pub epoch: u64,
+    /// When the settlement layer has it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub at_ms: u64,
     /// Each operator's stake, members and newcomers; 0 is none.
     pub stakes: Vec<u64>,
 }

@@ -84,6 +84,11 @@ impl Simulation {
             cluster.distrust(node);
             byzantine[node] = true;
         }
+        for crash in scenario.fault.iter().filter_map(|fault| fault.crash.as_ref()) {
+            if crash.disk != crate::scenario::DiskFate::Kept {
+                cluster.invariants.doubt(cluster.address(crash.node));
+            }
+        }
         let twins = scenario.operators()..scenario.operators() + scenario.committee.twins.len();
         byzantine[twins].fill(true);
         let start = cluster.now();

@@ -165,30 +165,27 @@ impl Committee {
         Stake(bitmap.iter().map(|index| self.stake(index).0).sum())
     }
 
-    /// The highest value that a quorum's worth of stake has reached: sorts `reached` (value and weight) and walks down.
-    pub fn reached_by_quorum<T: Copy + Ord>(&self, reached: &[(T, Stake)]) -> Option<T> {
-        highest_with(reached, |stake| self.is_quorum(stake))
-    }
-
-    /// The highest value that over a third of stake has reached.
-    pub fn reached_by_honest<T: Copy + Ord>(&self, reached: &[(T, Stake)]) -> Option<T> {
-        highest_with(reached, |stake| self.is_honest_threshold(stake))
+    /// The highest value that over a third of stake has reached, and the highest that a quorum has: sorts `reached` (value
+    /// and weight) and walks down. The second is none where too little stake has reached anything, and never above the first.
+    pub fn reached<T: Copy + Ord>(&self, mut reached: Vec<(T, Stake)>) -> (Option<T>, Option<T>) {
+        reached.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.0));
+        let (mut sum, mut by_honest) = (0_u64, None);
+        for (value, stake) in reached {
+            sum = sum.saturating_add(stake.0);
+            if by_honest.is_none() && self.is_honest_threshold(Stake(sum)) {
+                by_honest = Some(value);
+            }
+            if self.is_quorum(Stake(sum)) {
+                return (by_honest, Some(value));
+            }
+        }
+        (by_honest, None)
     }
 
     /// keccak256 of the canonical form: what headers commit to.
     pub fn hash(&self) -> Digest {
         Digest(keccak256(&self.to_bytes()))
     }
-}
-
-fn highest_with<T: Copy + Ord>(reached: &[(T, Stake)], enough: impl Fn(Stake) -> bool) -> Option<T> {
-    let mut sorted = reached.to_vec();
-    sorted.sort_by_key(|entry| std::cmp::Reverse(entry.0));
-    let mut sum = 0_u64;
-    sorted.into_iter().find_map(|(value, stake)| {
-        sum = sum.saturating_add(stake.0);
-        enough(Stake(sum)).then_some(value)
-    })
 }
 
 impl Encode for Committee {
@@ -306,10 +303,10 @@ mod tests {
     #[test]
     fn the_value_a_quorum_has_reached_is_the_lowest_of_its_highest() {
         let four = committee(&[1, 1, 1, 1]);
-        let reached = [(9, Stake(1)), (5, Stake(1)), (7, Stake(1)), (1, Stake(1))];
-        assert_eq!(four.reached_by_quorum(&reached), Some(5));
-        assert_eq!(four.reached_by_honest(&reached), Some(7));
-        assert_eq!(four.reached_by_quorum(&reached[..2]), None);
+        let reached = vec![(9, Stake(1)), (5, Stake(1)), (7, Stake(1)), (1, Stake(1))];
+        assert_eq!(four.reached(reached[..1].to_vec()), (None, None));
+        assert_eq!(four.reached(reached[..2].to_vec()), (Some(5), None));
+        assert_eq!(four.reached(reached), (Some(7), Some(5)));
     }
 
     #[test]

@@ -85,6 +85,41 @@ impl Tree {
         Self { levels }
     }
 
+    /// The same as [`root`].
+    pub fn root(&self) -> MerkleRoot {
+        let count = self.levels.first().map_or(0, Vec::len);
+        bind(count as u64, self.levels.last().and_then(|top| top.first()).unwrap_or(&Digest::ZERO))
+    }
+
+    /// The leaves.
+    pub fn leaves(&self) -> &[Digest] {
+        self.levels.first().map_or(&[], Vec::as_slice)
+    }
+
+    /// Puts other leaves at some places, given in ascending order: hashes what lies above these in place of the whole tree.
+    /// A place beyond the leaves is passed over.
+    pub fn update(&mut self, changes: impl IntoIterator<Item = (usize, Digest)>) {
+        let Some(leaves) = self.levels.first_mut() else { return };
+        let mut changed = Vec::new();
+        for (at, leaf) in changes {
+            if let Some(slot) = leaves.get_mut(at) {
+                *slot = leaf;
+                changed.push(at);
+            }
+        }
+        for depth in 1..self.levels.len() {
+            changed.iter_mut().for_each(|at| *at /= 2);
+            changed.dedup();
+            for at in &changed {
+                self.levels[depth][*at] = match &self.levels[depth - 1][2 * at..] {
+                    [left, right, ..] => node(left, right),
+                    // An odd last one is passed up.
+                    rest => rest.first().copied().unwrap_or_default(),
+                };
+            }
+        }
+    }
+
     /// The same as [`prove`].
     pub fn prove(&self, index: usize) -> Option<MerkleProof> {
         let count = self.levels.first().map_or(0, Vec::len);
@@ -141,6 +176,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_changed_tree_is_the_tree_of_the_changed_leaves(count in 0_usize..70, places in prop::collection::btree_set(0_usize..72, 0..12)) {
+            let mut all = leaves(count);
+            let mut tree = Tree::new(all.clone());
+            let fresh = |at: usize| leaf(&[b"changed", &at.to_be_bytes()]);
+            tree.update(places.iter().map(|at| (*at, fresh(*at))));
+            for at in places.into_iter().filter(|at| *at < count) {
+                all[at] = fresh(at);
+            }
+            prop_assert_eq!(tree.root(), root(&all));
+            prop_assert_eq!(tree.leaves(), all.as_slice());
+            prop_assert_eq!(tree.prove(0), prove(&all, 0));
+        }
+
         #[test]
         fn every_leaf_proves_and_no_other_does(count in 1_usize..70, at in 0_usize..70, other in 0_usize..70) {
             let (all, at) = (leaves(count), at % count);

@@ -2,7 +2,7 @@
 
 use crate::campaign::failure_file;
 use crate::replay::Recorder;
-use crate::results::{Summary, write_record, write_tables};
+use crate::results::{Summary, write_forks, write_record, write_tables};
 use crate::scenario::{Profile, Scenario, parse};
 use crate::simulation::{Simulation, Verdict};
 use crate::trace::Trace;
@@ -70,6 +70,7 @@ pub(super) fn run(
         write_tables(&simulation, out).with_context(|| format!("cannot write into {}", out.display()))?;
         std::fs::write(out.join("summary.json"), serde_json::to_string_pretty(&summary)?)?;
         write_record(&simulation, &summary, out)?;
+        write_forks(&simulation, out)?;
         if let Verdict::Violated(failure) = &outcome.verdict {
             let text = failure_file(&simulation.scenario, &outcome, &failure.violation.to_string());
             std::fs::write(out.join("failure.toml"), text)?;

@@ -39,12 +39,23 @@ pub struct ClusterConfig {
     pub sync_micros: u64,
     /// And up to this much more.
     pub sync_jitter_micros: u64,
-    /// Changes of stake by epoch: the whole table from then on, by node.
-    pub stake_changes: Vec<(u64, Vec<(NodeIndex, u64)>)>,
+    /// Changes of stake.
+    pub stake_changes: Vec<StakeTableChange>,
     /// A node this many heights behind starts from a snapshot.
     pub snapshot_gap: u64,
     /// Heights between two checkpoints.
     pub checkpoint_interval: u64,
+}
+
+/// A change of stake.
+#[derive(Clone, Debug)]
+pub struct StakeTableChange {
+    /// The first epoch that it is for.
+    pub epoch: u64,
+    /// When the settlement layer has it, in milliseconds from the start.
+    pub at_ms: u64,
+    /// The whole table from then on, by node.
+    pub table: Vec<(NodeIndex, u64)>,
 }
 
 /// Operators that a follower is connected to.

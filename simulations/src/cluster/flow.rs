@@ -129,6 +129,10 @@ impl Cluster {
                 if self.nodes[node].life as u32 == parcel.life {
                     let verified = VerifiedResponse::verify(response, &self.domain, &KeyedHashVerifier).ok();
                     let verified = verified.filter(|answer| self.hears_answer(node, answer));
+                    if let Some(answer) = &verified {
+                        let operator = self.address(node);
+                        self.invariants.answered(node, &operator, &self.nodes[node], answer);
+                    }
                     self.input_of(node, Some(kind), Input::Response { id: ask, response: verified });
                 }
             }

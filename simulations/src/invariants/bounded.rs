@@ -2,6 +2,22 @@
 
 use super::{Held, holds};
 use crate::node::Node;
+use serde::Serialize;
+
+/// The most that any one node held at any moment looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Most {
+    /// Bytes of transactions that no batch has yet.
+    pub pool_bytes: usize,
+    /// Bytes of batches that are not ordered yet, its own and others'.
+    pub lane_bytes: usize,
+    /// Outputs that wait for the disk.
+    pub waiting: usize,
+    /// Records of the log since its last checkpoint.
+    pub log_records: usize,
+    /// Proofs against others.
+    pub evidence: usize,
+}
 
 /// Outputs that wait for a disk: far more than a sync's time brings.
 const MAX_WAITING: usize = 20_000;
@@ -12,7 +28,7 @@ const MAX_LOG_RECORDS: usize = 100_000;
 /// Proofs that a node keeps.
 const MAX_EVIDENCE: usize = 1_024;
 
-pub(super) fn check(nodes: &[Node]) -> Held {
+pub(super) fn check(nodes: &[Node], most: &mut Most) -> Held {
     for (at, node) in nodes.iter().enumerate() {
         let Some(sequencer) = &node.sequencer else { continue };
         let (status, limits) = (sequencer.status(), &node.config.pool);
@@ -33,6 +49,11 @@ pub(super) fn check(nodes: &[Node]) -> Held {
             pool.lane_bytes
         );
         let (waiting, records, accused) = (node.waiting(), node.disk.log_records(), status.accused);
+        most.pool_bytes = most.pool_bytes.max(pool.pool_bytes);
+        most.lane_bytes = most.lane_bytes.max(pool.lane_bytes);
+        most.waiting = most.waiting.max(waiting);
+        most.log_records = most.log_records.max(records);
+        most.evidence = most.evidence.max(accused);
         holds!(waiting <= MAX_WAITING, "bounded", "{waiting} outputs of node {at} wait for its disk");
         holds!(
             records <= MAX_LOG_RECORDS,

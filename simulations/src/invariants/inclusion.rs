@@ -9,21 +9,18 @@ use crate::network::NodeIndex;
 use crate::node::Node;
 use squad_sequencer::{Decision, Output};
 use squad_types::{
-    Ack, AckCounter, AckEntries, Address, Epoch, Height, LaneId, Message, Params, Sequence, Signed, Stake, Tip,
+    Ack, AckCounter, AckEntries, Address, ChainState, Epoch, Height, LaneId, Message, Params, Sequence, Signed, Tip,
     ValidatorIndex, VerifiedMessage, VoteKind,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-#[derive(Default)]
-struct Vector {
-    counter: AckCounter,
-    tips: BTreeMap<ValidatorIndex, Tip>,
-}
-
 /// What one node knows.
 #[derive(Default)]
 struct Mind {
-    acks: BTreeMap<(Epoch, Address), Vector>,
+    /// The newest ack of each operator.
+    counters: BTreeMap<(Epoch, Address), AckCounter>,
+    /// By lane, what each member acknowledges above the ordered tip. Empty lanes are left out, so this is small.
+    acks: BTreeMap<LaneId, BTreeMap<ValidatorIndex, Tip>>,
     learned: BTreeMap<LaneId, Tip>,
     /// Heights in which it voted, and how many since this life began.
     voted: BTreeSet<Height>,
@@ -46,22 +43,28 @@ pub(super) struct Inclusion {
     minds: BTreeMap<NodeIndex, Mind>,
     cuts: BTreeMap<Height, Cut>,
     closed: BTreeSet<LaneId>,
+    /// Operators' first nodes.
+    nodes: BTreeMap<Address, NodeIndex>,
     checked: u64,
 }
-
-/// Committees larger than this are not followed: it is quadratic in them, at every node.
-const MAX_MEMBERS: usize = 40;
 
 /// Heights whose dues are remembered, for nodes that decide late.
 const REMEMBERED: u64 = 16;
 
-fn follows(known: &Known) -> bool {
-    known.committees.values().all(|committee| committee.len() <= MAX_MEMBERS)
+fn is_above(state: &ChainState, lane: LaneId, tip: Tip) -> bool {
+    state.tip(lane).is_none_or(|ordered| tip.sequence > ordered.sequence)
 }
 
 impl Inclusion {
     pub(super) fn new(params: Params) -> Self {
-        Self { params, minds: BTreeMap::new(), cuts: BTreeMap::new(), closed: BTreeSet::new(), checked: 0 }
+        Self {
+            params,
+            minds: BTreeMap::new(),
+            cuts: BTreeMap::new(),
+            closed: BTreeSet::new(),
+            nodes: BTreeMap::new(),
+            checked: 0,
+        }
     }
 
     pub(super) fn checked(&self) -> u64 {
@@ -72,18 +75,15 @@ impl Inclusion {
         self.minds.remove(&node);
     }
 
-    pub(super) fn heard(&mut self, node: NodeIndex, message: &VerifiedMessage, known: &Known) {
-        if !follows(known) {
-            return;
-        }
+    pub(super) fn heard(&mut self, at: NodeIndex, node: &Node, message: &VerifiedMessage, known: &Known) {
         match message {
-            VerifiedMessage::Ack(ack, entries) => self.learn(node, ack.signed(), entries, known),
+            VerifiedMessage::Ack(ack, entries) => self.learn(at, node, ack.signed(), entries, known),
             VerifiedMessage::Secured(certificate) => {
                 let checked = known.committees.get(&certificate.lane.epoch).is_some_and(|committee| {
                     certificate.verify(&known.domain, committee, &squad_types::KeyedHashVerifier).is_ok()
                 });
                 if let Some(tip) = certificate.tip().filter(|_| checked) {
-                    let learned = self.minds.entry(node).or_default().learned.entry(certificate.lane).or_insert(tip);
+                    let learned = self.minds.entry(at).or_default().learned.entry(certificate.lane).or_insert(tip);
                     *learned = (*learned).max(tip);
                 }
             }
@@ -91,33 +91,36 @@ impl Inclusion {
         }
     }
 
-    fn learn(&mut self, node: NodeIndex, ack: &Signed<Ack>, entries: &AckEntries, known: &Known) {
+    fn learn(&mut self, at: NodeIndex, node: &Node, ack: &Signed<Ack>, entries: &AckEntries, known: &Known) {
+        let (epoch, counter) = (ack.statement.epoch, ack.statement.counter);
+        let Some(state) = node.sequencer.as_ref().map(|sequencer| sequencer.ledger().state()) else { return };
+        let Some(signer) = known.committees.get(&epoch).and_then(|committee| committee.index_of(&ack.signer)) else {
+            return;
+        };
         if !known.is_honest(&ack.signer) {
             return;
         }
-        let mind = self.minds.entry(node).or_default();
-        let vector = mind.acks.entry((ack.statement.epoch, ack.signer)).or_default();
+        let mind = self.minds.entry(at).or_default();
+        let newest = mind.counters.entry((epoch, ack.signer)).or_default();
         let entries = match entries {
             AckEntries::Full(entries) => entries,
-            AckEntries::Changed { since, entries } if *since == vector.counter => entries,
+            AckEntries::Changed { since, entries } if since == newest => entries,
             AckEntries::Changed { .. } => return,
         };
-        if ack.statement.counter < vector.counter {
+        if counter < *newest {
             return;
         }
-        vector.counter = ack.statement.counter;
+        *newest = counter;
         for entry in entries {
-            if let Some(tip) = entry.tip {
-                let slot = vector.tips.entry(entry.lane).or_insert(tip);
+            let lane = LaneId { epoch, author: entry.lane };
+            if let Some(tip) = entry.tip.filter(|tip| is_above(state, lane, *tip)) {
+                let slot = mind.acks.entry(lane).or_default().entry(signer).or_insert(tip);
                 *slot = (*slot).max(tip);
             }
         }
     }
 
     pub(super) fn observe(&mut self, observed: &Observed<'_>, known: &Known) -> Held {
-        if !follows(known) {
-            return Ok(());
-        }
         match observed.output {
             Output::LaneClosed(lane) => {
                 self.closed.insert(*lane);
@@ -127,7 +130,7 @@ impl Inclusion {
                     self.minds.entry(observed.node).or_default().voted.insert(vote.statement.height);
                 }
                 Message::Ack(message) if message.ack.signer == observed.operator => {
-                    self.learn(observed.node, &message.ack, &message.entries, known);
+                    self.learn(observed.node, &observed.nodes[observed.node], &message.ack, &message.entries, known);
                 }
                 _ => {}
             },
@@ -177,30 +180,28 @@ impl Inclusion {
         let header = decision.block.block.header();
         let Some(state) = node.sequencer.as_ref().map(|sequencer| sequencer.ledger().state()) else { return };
         let mind = self.minds.entry(at).or_default();
-        let is_above = |lane: LaneId, tip: Tip| state.tip(lane).is_none_or(|ordered| tip.sequence > ordered.sequence);
         for (lane, waiting) in &mut mind.waiting {
-            waiting.retain(|(tip, _)| is_above(*lane, *tip));
+            waiting.retain(|(tip, _)| is_above(state, *lane, *tip));
         }
         if !decision.caught_up && mind.voted.contains(&header.height) {
             mind.passed += 1;
         }
         mind.voted.retain(|height| *height > header.height);
-        for epoch in [header.epoch.previous(), Some(header.epoch)].into_iter().flatten() {
-            let Some(committee) = known.committees.get(&epoch) else { continue };
-            for author in 0..committee.len() as u16 {
-                let lane = LaneId { epoch, author: ValidatorIndex(author) };
-                let reached: Vec<(Tip, Stake)> = (committee.members().iter())
-                    .filter_map(|member| {
-                        let tip = mind.acks.get(&(epoch, member.address))?.tips.get(&lane.author)?;
-                        Some((*tip, member.stake))
-                    })
-                    .collect();
-                let certified = committee.reached_by_quorum(&reached).max(mind.learned.get(&lane).copied());
-                let Some(tip) = certified.filter(|tip| node.disk.holds(lane, *tip)) else { continue };
-                let waiting = mind.waiting.entry(lane).or_default();
-                if is_above(lane, tip) && waiting.last().is_none_or(|(last, _)| last.sequence < tip.sequence) {
-                    waiting.push((tip, mind.passed));
-                }
+        for (lane, acks) in &mut mind.acks {
+            acks.retain(|_, tip| is_above(state, *lane, *tip));
+        }
+        mind.acks.retain(|_, acks| !acks.is_empty());
+        let lanes: BTreeSet<LaneId> = mind.acks.keys().chain(mind.learned.keys()).copied().collect();
+        for lane in lanes {
+            let current = lane.epoch == header.epoch || lane.epoch.next() == header.epoch;
+            let Some(committee) = known.committees.get(&lane.epoch).filter(|_| current) else { continue };
+            let acks = mind.acks.get(&lane).into_iter().flatten();
+            let reached = acks.map(|(member, tip)| (*tip, committee.stake(*member))).collect();
+            let certified = committee.reached(reached).1.max(mind.learned.get(&lane).copied());
+            let Some(tip) = certified.filter(|tip| node.disk.holds(lane, *tip)) else { continue };
+            let waiting = mind.waiting.entry(lane).or_default();
+            if is_above(state, lane, tip) && waiting.last().is_none_or(|(last, _)| last.sequence < tip.sequence) {
+                waiting.push((tip, mind.passed));
             }
         }
         // Known at one height, left out by the next, then K more.
@@ -213,7 +214,8 @@ impl Inclusion {
         mind.due.insert(header.height, due.collect());
         mind.due.retain(|at, _| at.plus(REMEMBERED) >= header.height);
         mind.waiting.retain(|lane, waiting| !waiting.is_empty() && lane.epoch.next() >= header.epoch);
-        mind.acks.retain(|(epoch, _), _| epoch.next() >= header.epoch);
+        mind.acks.retain(|lane, _| lane.epoch.next() >= header.epoch);
+        mind.counters.retain(|(epoch, _), _| epoch.next() >= header.epoch);
         mind.learned.retain(|lane, _| lane.epoch.next() >= header.epoch);
     }
 
@@ -221,13 +223,15 @@ impl Inclusion {
     fn check(&mut self, height: Height, observed: &Observed<'_>, known: &Known) -> Held {
         let (Some(cut), Some(before)) = (self.cuts.get(&height), height.previous()) else { return Ok(()) };
         let Some(committee) = known.committees.get(&cut.epoch) else { return Ok(()) };
+        if self.nodes.is_empty() {
+            let operators = observed.nodes.iter().enumerate().rev();
+            let operators = operators.filter_map(|(at, node)| Some((node.config.signer.as_ref()?.address(), at)));
+            self.nodes = operators.collect();
+        }
         let mut due: Option<BTreeMap<LaneId, Sequence>> = None;
         for member in committee.members().iter().filter(|member| known.is_honest(&member.address)) {
-            let node = observed
-                .nodes
-                .iter()
-                .position(|node| node.config.signer.as_ref().is_some_and(|signer| signer.address() == member.address));
-            let Some(own) = node.and_then(|node| self.minds.get(&node)?.due.get(&before)) else { return Ok(()) };
+            let node = self.nodes.get(&member.address);
+            let Some(own) = node.and_then(|node| self.minds.get(node)?.due.get(&before)) else { return Ok(()) };
             due = Some(match due {
                 None => own.clone(),
                 Some(all) => {

@@ -1,63 +1,195 @@
-//! Named: whoever contradicts itself before one honest node, in a slot that the node watches, is accused.
+//! Named: whoever contradicts itself before one honest node, where the node must notice it, is accused.
+//!
+//! Noticed must be: two votes of one slot and two proposals of one round, of the height under way; two batches at one place of a
+//! lane, if the first is stored and not ordered yet when the second comes; two whole acks, one after the other, with different
+//! batches at one place of a lane, if the later one's is stored and not ordered yet. Answers count as well as messages.
 
 use super::{Held, Known, holds};
 use crate::network::NodeIndex;
 use crate::node::Node;
-use squad_types::{Address, HeaderHash, Height, Round, VerifiedMessage, VoteKind};
+use squad_sequencer::VerifiedResponse;
+use squad_types::ack::vector_root;
+use squad_types::{
+    Ack, AckCounter, AckEntries, AckEntry, Address, Epoch, HeaderHash, Height, LaneId, MerkleRoot, Proposal, Round,
+    Sequence, Signed, Tip, ValidatorIndex, VerifiedBatch, VerifiedMessage, VerifiedProposal, Vote, VoteKind,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Rounds of a height not begun whose statements a node keeps; of later ones nothing is promised.
 const LAST_ROUND: Round = Round(3);
 
-type Slot = (Address, Height, Round, VoteKind);
+/// The newest whole ack that a node heard of an operator in an epoch.
+struct Vector {
+    counter: AckCounter,
+    root: MerkleRoot,
+    tips: Vec<Option<Tip>>,
+}
+
+impl Vector {
+    /// Whether its signer signed these tips: if not, nobody took it in.
+    fn holds(&self) -> bool {
+        vector_root(&self.tips) == self.root
+    }
+}
+
+/// What one node heard in this life.
+#[derive(Default)]
+struct Mind {
+    /// Of the height under way.
+    votes: BTreeMap<(Address, Round, VoteKind), Option<HeaderHash>>,
+    votes_of: Height,
+    proposals: BTreeMap<(Height, Address, Round), Proposal>,
+    batches: BTreeMap<(Epoch, Address, Sequence), Tip>,
+    acks: BTreeMap<(Epoch, Address), Vector>,
+}
 
 #[derive(Default)]
 pub(super) struct EquivocatorsNamed {
-    heard: BTreeMap<NodeIndex, BTreeMap<Slot, Option<HeaderHash>>>,
-    contradicted: BTreeMap<Address, (NodeIndex, Slot)>,
+    minds: BTreeMap<NodeIndex, Mind>,
+    /// Who contradicted itself, before whom, and how.
+    contradicted: BTreeMap<Address, (NodeIndex, String)>,
     /// Nodes that died: their part of what was heard is forgotten, and so is what only they could prove.
     died: BTreeSet<NodeIndex>,
+    found: [u64; 4],
 }
 
 impl EquivocatorsNamed {
-    pub(super) fn heard(&mut self, at: NodeIndex, node: &Node, message: &VerifiedMessage) {
-        let (VerifiedMessage::Vote(vote), Some(sequencer)) = (message, &node.sequencer) else { return };
-        // Who follows decided blocks does not count votes.
-        if node.behind || !node.votes {
+    pub(super) fn heard(&mut self, at: NodeIndex, node: &Node, message: &VerifiedMessage, known: &Known) {
+        match message {
+            VerifiedMessage::Vote(vote) => self.vote(at, node, vote.signed()),
+            VerifiedMessage::Proposal(proposal) => self.proposal(at, node, proposal),
+            VerifiedMessage::Batch(batch) => self.batch(at, node, batch, known),
+            VerifiedMessage::Ack(ack, entries) => self.ack(at, node, ack.signed(), entries, known),
+            _ => {}
+        }
+    }
+
+    pub(super) fn answered(&mut self, at: NodeIndex, node: &Node, answer: &VerifiedResponse, known: &Known) {
+        match answer {
+            VerifiedResponse::Proposal(Some(proposal)) => self.proposal(at, node, proposal),
+            VerifiedResponse::Ack(Some((ack, entries))) => self.ack(at, node, ack.signed(), entries, known),
+            VerifiedResponse::Batches(batches) => batches.iter().for_each(|batch| self.batch(at, node, batch, known)),
+            _ => {}
+        }
+    }
+
+    fn vote(&mut self, at: NodeIndex, node: &Node, vote: &Signed<Vote>) {
+        let Some(height) = agreeing(node, vote.statement.height, vote.statement.round) else { return };
+        let mind = self.minds.entry(at).or_default();
+        if mind.votes_of != height {
+            mind.votes.clear();
+            mind.votes_of = height;
+        }
+        let slot = (vote.signer, vote.statement.round, vote.statement.kind);
+        let first = *mind.votes.entry(slot).or_insert(vote.statement.block);
+        if first != vote.statement.block {
+            self.contradiction(0, vote.signer, at, || format!("in votes at height {height}, {slot:?}"));
+        }
+    }
+
+    fn proposal(&mut self, at: NodeIndex, node: &Node, proposal: &VerifiedProposal) {
+        let (statement, signer) = (proposal.proposal().statement, proposal.proposal().signer);
+        let Some(height) = agreeing(node, statement.height, statement.round) else { return };
+        let proposals = &mut self.minds.entry(at).or_default().proposals;
+        proposals.retain(|(known, _, _), _| *known == height);
+        let first = *proposals.entry((height, signer, statement.round)).or_insert(statement);
+        if first != statement {
+            let round = statement.round;
+            self.contradiction(1, signer, at, || format!("in proposals at height {height}, round {round}"));
+        }
+    }
+
+    fn batch(&mut self, at: NodeIndex, node: &Node, batch: &VerifiedBatch, known: &Known) {
+        let (epoch, author) = (batch.header().epoch, batch.signed_header().signer);
+        let Some(lane) = lane_of(known, epoch, &author) else { return };
+        let batches = &mut self.minds.entry(at).or_default().batches;
+        let first = *batches.entry((epoch, author, batch.header().sequence)).or_insert_with(|| batch.tip());
+        if first != batch.tip() && is_stored(node, lane, first) {
+            self.contradiction(2, author, at, || format!("in batches at {first:?} of lane {lane}"));
+        }
+    }
+
+    fn ack(&mut self, at: NodeIndex, node: &Node, ack: &Signed<Ack>, entries: &AckEntries, known: &Known) {
+        let (epoch, counter) = (ack.statement.epoch, ack.statement.counter);
+        let is_open = node.sequencer.as_ref().is_some_and(|node| node.ledger().state().tips_of(epoch).is_some());
+        let Some(members) = known.committees.get(&epoch).filter(|members| is_open && members.contains(&ack.signer))
+        else {
+            return;
+        };
+        let tips = match entries {
+            AckEntries::Full(entries) => whole(entries, members.len()),
+            // What it stands for is not followed here; it may make an earlier whole one stale.
+            AckEntries::Changed { .. } => Some(Vec::new()),
+        };
+        let Some(tips) = tips else { return };
+        let acks = &mut self.minds.entry(at).or_default().acks;
+        acks.retain(|(known, _), _| known.next() >= epoch);
+        if acks.get(&(epoch, ack.signer)).is_some_and(|newest| newest.counter >= counter) {
             return;
         }
-        let (statement, height) = (vote.statement, sequencer.ledger().height());
-        // Of the height under way; others may be dropped with a reason.
-        if statement.height != height.next() || statement.round > LAST_ROUND {
-            return;
+        let after = Vector { counter, root: ack.statement.root, tips };
+        let before = acks.remove(&(epoch, ack.signer));
+        let pairs = before.iter().flat_map(|before| before.tips.iter().zip(&after.tips)).enumerate();
+        let two = pairs.filter_map(|(author, (one, other))| Some((ValidatorIndex(author as u16), (*one)?, (*other)?)));
+        let mut differ = two.filter(|(_, one, other)| one.sequence == other.sequence && one.batch != other.batch);
+        let found = differ.find(|(author, _, other)| is_stored(node, LaneId { epoch, author: *author }, *other));
+        let found = found.filter(|_| before.as_ref().is_some_and(Vector::holds) && after.holds());
+        acks.insert((epoch, ack.signer), after);
+        if let Some((author, one, _)) = found {
+            self.contradiction(3, ack.signer, at, || format!("in acks at {one:?} of the lane of {author}"));
         }
-        let slot = (vote.signer, statement.height, statement.round, statement.kind);
-        let heard = self.heard.entry(at).or_default();
-        if heard.first_key_value().is_some_and(|((_, at, _, _), _)| at.plus(16) < height) {
-            heard.retain(|(_, at, _, _), _| at.plus(4) >= height);
-        }
-        let first = *heard.entry(slot).or_insert(statement.block);
-        if first != statement.block {
-            self.contradicted.entry(vote.signer).or_insert((at, slot));
-        }
+    }
+
+    fn contradiction(&mut self, kind: usize, operator: Address, at: NodeIndex, what: impl FnOnce() -> String) {
+        self.found[kind] += 1;
+        self.contradicted.entry(operator).or_insert_with(|| (at, what()));
     }
 
     pub(super) fn crashed(&mut self, node: NodeIndex) {
-        self.heard.remove(&node);
+        self.minds.remove(&node);
         self.died.insert(node);
     }
 
+    /// Contradictions that some honest node had to notice: in votes, proposals, batches and acks.
+    pub(super) fn found(&self) -> [u64; 4] {
+        self.found
+    }
+
     pub(super) fn check(&self, known: &Known, accused: &BTreeMap<Address, usize>) -> Held {
-        for (operator, (node, slot)) in &self.contradicted {
+        for (operator, (node, what)) in &self.contradicted {
             // What a Byzantine node heard it may keep to itself; a dead one may not have written it down.
             let witness = known.committees.values().any(|committee| committee.contains(operator));
             let excused = self.died.contains(node) || !witness;
             holds!(
                 excused || accused.contains_key(operator),
                 "named",
-                "node {node} heard {operator} contradict itself at {slot:?}, and nobody accuses it"
+                "node {node} heard {operator} contradict itself {what}, and nobody accuses it"
             );
         }
         Ok(())
     }
+}
+
+/// The vector that these entries are, if they are one.
+fn whole(entries: &[AckEntry], members: usize) -> Option<Vec<Option<Tip>>> {
+    let in_order = entries.iter().enumerate().all(|(at, entry)| entry.lane.position() == at);
+    (in_order && entries.len() == members).then(|| entries.iter().map(|entry| entry.tip).collect())
+}
+
+/// The height that a node agrees on, if a statement of this height and round is of it and must be kept. Who follows decided
+/// blocks keeps none.
+fn agreeing(node: &Node, height: Height, round: Round) -> Option<Height> {
+    let sequencer = node.sequencer.as_ref().filter(|_| !node.behind && node.votes)?;
+    (height == sequencer.ledger().height().next() && round <= LAST_ROUND).then_some(height)
+}
+
+/// Whether a node has a batch that is not ordered yet, of a lane in force.
+fn is_stored(node: &Node, lane: LaneId, tip: Tip) -> bool {
+    let Some(state) = node.sequencer.as_ref().map(|sequencer| sequencer.ledger().state()) else { return false };
+    let open = state.tips_of(lane.epoch).is_some();
+    open && state.tip(lane).is_none_or(|ordered| tip.sequence > ordered.sequence) && node.disk.holds(lane, tip)
+}
+
+fn lane_of(known: &Known, epoch: Epoch, author: &Address) -> Option<LaneId> {
+    Some(LaneId { epoch, author: known.committees.get(&epoch)?.index_of(author)? })
 }

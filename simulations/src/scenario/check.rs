@@ -74,6 +74,10 @@ impl Checker<'_> {
                     format!("{}; expected 2 or later, since two epochs are fixed at the start", change.epoch),
                 )
             });
+            let duration = self.scenario.duration_ms;
+            self.want(change.at_ms < duration, || {
+                (path("at_ms"), format!("{} ms; expected a time before the end at {duration}", change.at_ms))
+            });
             let some = change.stakes.iter().any(|stake| *stake > 0);
             self.want(change.stakes.len() == operators && some, || {
                 (path("stakes"), format!("{} stakes; expected {operators}, one above 0", change.stakes.len()))
@@ -180,7 +184,7 @@ impl Checker<'_> {
             let count = fault.kinds().len();
             self.want(count == 1, || {
                 let known = "crash, pause, cut, partition, loss, slow_link, slow_disk, slow_cpu, clock, \
-                             disk_low, crash_proposers";
+                             disk_low, l1_lag, crash_proposers";
                 (path(&[]), format!("a fault of {count} kinds; expected exactly one of {known}"))
             });
             for (key, nodes) in fault.kinds() {
@@ -229,6 +233,7 @@ impl FaultSpec {
             ("slow_cpu", self.slow_cpu.as_ref().map(|fault| vec![fault.node])),
             ("clock", self.clock.as_ref().map(|fault| vec![fault.node])),
             ("disk_low", self.disk_low.as_ref().map(|fault| vec![fault.node])),
+            ("l1_lag", self.l1_lag.as_ref().map(|fault| fault.node.into_iter().collect())),
             ("crash_proposers", self.crash_proposers.as_ref().map(|_| Vec::new())),
         ];
         all.into_iter().filter_map(|(key, nodes)| Some((key, nodes?))).collect()

@@ -2,7 +2,8 @@
 
 use super::{
     BehaviourName, ByzantineSpec, ClockJump, Clusters, CommitteeSpec, Costs, Crash, Cut, DiskFate, Distribution,
-    FaultSpec, LoadSpec, Loss, NetworkSpec, NodeSpec, OneNode, Partition, Scenario, Slow, SlowCpu, Space, StakeChange,
+    FaultSpec, L1Lag, LoadSpec, Loss, NetworkSpec, NodeSpec, OneNode, Partition, Scenario, Slow, SlowCpu, Space,
+    StakeChange,
 };
 use crate::rng::Rng;
 use squad_types::Params;
@@ -88,6 +89,9 @@ pub fn draw(seed: u64, profile: Profile) -> Scenario {
     scenario.load = draw.loads(profile, crate::cluster::max_transaction_bytes(&scenario.params, members));
     scenario.byzantine = draw.byzantine();
     scenario.fault = draw.faults(profile, scenario.nodes());
+    if profile == Profile::Full {
+        draw.settlement_layer(&mut scenario);
+    }
     scenario
 }
 
@@ -181,14 +185,28 @@ impl Draw {
     fn stake_change(&mut self, stakes: &[u64]) -> Vec<StakeChange> {
         let mut joined = stakes.to_vec();
         joined.push(stakes[0]);
-        let mut changes = vec![StakeChange { epoch: 2, stakes: joined.clone() }];
+        let mut changes = vec![StakeChange { epoch: 2, at_ms: 0, stakes: joined.clone() }];
         // Somebody leaves, if that leaves enough for whoever may misbehave.
         let leaver = self.rng.below(self.members as u64) as usize;
         if self.members >= 5 && !self.faulty.contains(&leaver) && self.rng.per_mille(500) {
             joined[leaver] = 0;
-            changes.push(StakeChange { epoch: 4, stakes: joined });
+            changes.push(StakeChange { epoch: 4, at_ms: 0, stakes: joined });
         }
         changes
+    }
+
+    /// Tables that come while the network runs, and nodes that see them late.
+    fn settlement_layer(&mut self, scenario: &mut Scenario) {
+        for change in &mut scenario.committee.change {
+            change.at_ms = self.rng.below(self.duration / 4);
+            if self.rng.per_mille(700) {
+                let node = self.rng.per_mille(700).then(|| self.rng.below(self.operators as u64) as usize);
+                let (by_ms, unaware) = (100 + self.rng.below(3_000), self.rng.per_mille(400));
+                let l1_lag = Some(L1Lag { node, by_ms, unaware, for_ms: self.duration / 2 });
+                scenario.fault.push(FaultSpec { at_ms: 0, l1_lag, ..FaultSpec::default() });
+            }
+        }
+        scenario.fault.sort_by_key(|fault| fault.at_ms);
     }
 
     fn loads(&mut self, profile: Profile, max_bytes: usize) -> Vec<LoadSpec> {

@@ -39,6 +39,9 @@ pub struct FaultSpec {
     /// A node's disk is nearly full.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_low: Option<OneNode>,
+    /// Stake tables are seen later than the settlement layer has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub l1_lag: Option<L1Lag>,
     /// Whoever is to propose the next height dies, height after height, while less than a third of members is down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crash_proposers: Option<CrashProposers>,
@@ -152,6 +155,22 @@ pub struct SlowCpu {
     pub for_ms: u64,
 }
 
+/// A late view of the settlement layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct L1Lag {
+    /// Whose; everybody's if it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<usize>,
+    /// How much later.
+    pub by_ms: u64,
+    /// Whether it takes the table before for the newest, in place of knowing that it has not seen it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub unaware: bool,
+    /// How long.
+    pub for_ms: u64,
+}
+
 /// A clock that jumps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -176,6 +195,10 @@ impl FaultSpec {
             self.slow_cpu.as_ref().map(|f| (format!("node {}'s work at {} %", f.node, f.percent), f.for_ms)),
             self.clock.as_ref().map(|f| (format!("node {}'s clock off by {} ms", f.node, f.skew_ms), 0)),
             self.disk_low.as_ref().map(|f| (format!("node {}'s disk nearly full", f.node), f.for_ms)),
+            self.l1_lag.as_ref().map(|f| {
+                let whose = f.node.map_or_else(|| "every node".to_owned(), |node| format!("node {node}"));
+                (format!("{whose} sees the settlement layer {} ms late", f.by_ms), f.for_ms)
+            }),
             self.crash_proposers.as_ref().map(|f| ("every proposer dies".to_owned(), f.for_ms)),
         ];
         words.into_iter().flatten().next().unwrap_or_default()

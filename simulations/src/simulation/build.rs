@@ -1,6 +1,6 @@
 //! The cluster that a scenario describes.
 
-use crate::cluster::{Cluster, ClusterConfig};
+use crate::cluster::{Cluster, ClusterConfig, StakeTableChange};
 use crate::cpu::CostTable;
 use crate::network::Links;
 use crate::network::places::{Places, PlacesError};
@@ -56,7 +56,8 @@ pub(super) fn config(scenario: &Scenario) -> Result<ClusterConfig, BuildError> {
     config.checkpoint_interval = node.checkpoint_interval;
     for change in &scenario.committee.change {
         let staked = change.stakes.iter().copied().enumerate().filter(|(_, stake)| *stake > 0);
-        config.stake_changes.push((change.epoch, staked.collect()));
+        let (epoch, at_ms, table) = (change.epoch, change.at_ms, staked.collect());
+        config.stake_changes.push(StakeTableChange { epoch, at_ms, table });
     }
     Ok(config)
 }

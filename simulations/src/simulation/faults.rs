@@ -7,7 +7,7 @@ use crate::byzantine::{
     TwoTonguedAcker,
 };
 use crate::network::NodeIndex;
-use crate::scenario::{BehaviourName, ByzantineSpec, Crash, DiskFate, FaultSpec};
+use crate::scenario::{BehaviourName, ByzantineSpec, Crash, DiskFate, FaultSpec, L1Lag};
 use squad_sequencer::{Input, Memory};
 use squad_types::Height;
 
@@ -22,6 +22,7 @@ impl FaultSpec {
             self.slow_disk.as_ref().map(|fault| fault.for_ms),
             self.slow_cpu.as_ref().map(|fault| fault.for_ms),
             self.disk_low.as_ref().map(|fault| fault.for_ms),
+            self.l1_lag.as_ref().map(|fault| fault.for_ms),
             self.crash_proposers.as_ref().map(|fault| fault.for_ms),
             // A node that is to die at an output may never come to it: it is killed in the end.
             self.crash.as_ref().and_then(|crash| crash.before_output.map(|_| crash.down_ms)),
@@ -77,6 +78,9 @@ impl Simulation {
         if let Some(low) = &spec.disk_low {
             self.cluster.input(low.node, Input::DiskLow(true));
         }
+        if let Some(lag) = &spec.l1_lag {
+            self.lag_l1(lag, lag.by_ms);
+        }
         if spec.crash_proposers.is_some() {
             self.hunts.insert(fault, self.top());
         }
@@ -107,10 +111,20 @@ impl Simulation {
         if let Some(low) = &spec.disk_low {
             self.cluster.input(low.node, Input::DiskLow(false));
         }
+        if let Some(lag) = &spec.l1_lag {
+            self.lag_l1(lag, 0);
+        }
         self.hunts.remove(&fault);
         if let Some(crash) = spec.crash.filter(|crash| crash.before_output.is_some()) {
             self.cluster.nodes[crash.node].crash_at = None;
             self.revive(fault, &crash, 0);
+        }
+    }
+
+    fn lag_l1(&mut self, lag: &L1Lag, by_ms: u64) {
+        let all = 0..self.cluster.nodes.len();
+        for node in lag.node.map_or(all, |node| node..node + 1) {
+            self.cluster.lag_l1(node, by_ms * 1_000, lag.unaware);
         }
     }
 

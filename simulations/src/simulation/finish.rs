@@ -149,15 +149,19 @@ impl Simulation {
     }
 
     fn outcome(&self, settled_ms: u64) -> Outcome {
+        let forks = self.cluster.invariants.forks();
         let verdict = match (&self.cluster.violation, self.cluster.invariants.is_beyond()) {
-            (Some(violation), None) => Verdict::Violated(Box::new(Failure {
-                violation: violation.clone(),
-                at_us: self.elapsed(),
-                event: self.cluster.handled,
-                states: self.cluster.states(),
-            })),
-            (_, Some(beyond)) => Verdict::Beyond(beyond),
-            (None, None) => Verdict::Held,
+            // Of a fork there is proof, whoever misbehaves.
+            (Some(violation), beyond) if beyond.is_none() || violation.invariant == "forks" => {
+                Verdict::Violated(Box::new(Failure {
+                    violation: violation.clone(),
+                    at_us: self.elapsed(),
+                    event: self.cluster.handled,
+                    states: self.cluster.states(),
+                }))
+            }
+            (_, Some(beyond)) => Verdict::Beyond(forks.iter().fold(beyond, |why, fork| format!("{why}; {fork}"))),
+            (_, None) => Verdict::Held,
         };
         let heights = (0..self.cluster.nodes.len()).map(|node| self.cluster.height(node).0);
         Outcome {

@@ -1,6 +1,8 @@
 //! Nothing goes wrong.
 
 use squad_sequencer::{Notice, Store as _};
+use squad_simulations::node::Node;
+use squad_simulations::packet::Kind;
 use squad_simulations::{Cluster, ClusterConfig, OPAQUE};
 use squad_types::{Height, NamespaceId, Round, Transaction};
 
@@ -11,6 +13,19 @@ fn an_idle_cluster_decides_a_block_each_idle_interval() {
     cluster.run(300);
     assert!(cluster.run_until(5_000, |c| c.lowest(0..4) >= Height(10)), "height {}", cluster.lowest(0..4));
     assert!(cluster.invariants.decided_rounds().all(|round| round == Round(0)));
+}
+
+#[test]
+fn a_committee_that_starts_at_once_asks_each_peer_once_for_what_it_saw() {
+    let members = 20;
+    let mut cluster = Cluster::new(&ClusterConfig::equal(1, members));
+    cluster.start_all();
+    cluster.run(300);
+    let signing = |node: &Node| node.sequencer.as_ref().is_some_and(|sequencer| sequencer.status().signing);
+    assert!(cluster.nodes.iter().all(signing));
+    // Its slots, the tip, the newest ack.
+    let (asked, pairs) = (cluster.traffic.by_kind[Kind::Request.index()].messages, members * (members - 1));
+    assert!(asked <= 3 * pairs as u64, "{asked} questions among {pairs} pairs");
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! The committee changes while the network runs.
 
+use squad_simulations::cluster::StakeTableChange;
+use squad_simulations::scenario::parse;
+use squad_simulations::simulation::{Simulation, Verdict};
 use squad_simulations::{Cluster, ClusterConfig};
 use squad_types::{Epoch, Height};
 
@@ -31,8 +34,12 @@ fn a_newcomer_joins_and_a_leaver_leaves() {
     let mut config = short_epochs(91);
     config.newcomers = 1;
     // From epoch 2 on the newcomer (node 4) is at stake as well; from epoch 8 on node 0 is not.
-    config.stake_changes =
-        vec![(2, vec![(0, 1), (1, 1), (2, 1), (3, 1), (4, 1)]), (8, vec![(1, 1), (2, 1), (3, 1), (4, 1)])];
+    let change = |epoch, nodes: std::ops::Range<usize>| StakeTableChange {
+        epoch,
+        at_ms: 0,
+        table: nodes.map(|node| (node, 1)).collect(),
+    };
+    config.stake_changes = vec![change(2, 0..5), change(8, 1..5)];
     let mut cluster = Cluster::new(&config);
     cluster.start_all();
     cluster.run(300);
@@ -53,4 +60,43 @@ fn a_newcomer_joins_and_a_leaver_leaves() {
     assert!(cluster.run_until(5_000, |c| ids.iter().all(|id| c.invariants.ordered_at(id).is_some())));
     let id = cluster.submit(4, 100);
     assert!(cluster.run_until(5_000, |c| c.invariants.ordered_at(&id).is_some()), "the newcomer's lane is not ordered");
+}
+
+/// A newcomer that the settlement layer has from the second second on, when epoch 1 is under way; the change is for epoch 3.
+fn late_table(lag: &str) -> Simulation {
+    let text = format!(
+        "duration_ms = 12000\n[committee]\nmembers = 4\nnewcomers = 1\n[[committee.change]]\nepoch = 3\nat_ms = 2500\n\
+         stakes = [1, 1, 1, 1, 1]\n[params]\nidle_interval_ms = 100\nepoch_heights = 16\nepoch_ms = 2000\n\
+         [[load]]\nrate = 40.0\nbytes = 100\n[[fault]]\nat_ms = 0\nl1_lag = {{ {lag}, for_ms = 11000 }}\n"
+    );
+    Simulation::new(parse(&text).unwrap()).unwrap()
+}
+
+#[test]
+fn who_sees_a_stake_table_late_follows_the_others() {
+    for lag in ["node = 2, by_ms = 4000", "node = 2, by_ms = 4000, unaware = true"] {
+        let mut simulation = late_table(lag);
+        assert_eq!(simulation.run().verdict, Verdict::Held, "{lag}");
+        let member = |node: usize| simulation.cluster.nodes[node].sequencer.as_ref().unwrap().status().member;
+        assert!(member(4), "{lag}: the newcomer is no member");
+    }
+}
+
+#[test]
+fn a_stake_table_that_all_see_late_is_waited_for_or_comes_an_epoch_later() {
+    for lag in ["by_ms = 4000", "by_ms = 4000, unaware = true"] {
+        let mut simulation = late_table(lag);
+        assert_eq!(simulation.run().verdict, Verdict::Held, "{lag}");
+    }
+}
+
+#[test]
+fn half_that_see_a_stake_table_late_and_half_that_do_not_agree_in_the_end() {
+    for unaware in [false, true] {
+        let mut simulation = late_table("node = 0, by_ms = 0");
+        for node in [1, 2] {
+            simulation.cluster.lag_l1(node, 5_000_000, unaware);
+        }
+        assert_eq!(simulation.run().verdict, Verdict::Held, "unaware: {unaware}");
+    }
 }

@@ -27,3 +27,20 @@ fn a_decided_block_that_only_the_log_of_its_witness_kept_is_written_again() {
 fn an_author_that_turns_to_its_other_branch_halts_nobody() {
     holds(include_str!("failures/forked-lane-halts.toml"));
 }
+
+#[test]
+fn what_too_few_heard_before_its_author_forgot_it_may_be_said_otherwise() {
+    let scenario = parse(include_str!("../../scenarios/stale-disk-heard-by-few.toml")).unwrap();
+    let mut simulation = Simulation::new(scenario).unwrap();
+    assert_eq!(simulation.run_guarded().verdict, Verdict::Held);
+    assert!(simulation.cluster.invariants.forgotten() > 0, "nothing was said anew");
+}
+
+#[test]
+fn what_many_heard_before_its_author_lost_its_disk_is_not_said_otherwise() {
+    let text = "duration_ms = 3000\n[committee]\nmembers = 4\n[[load]]\nrate = 40.0\nbytes = 100\n[[fault]]\nat_ms = 1500\n\
+                crash = { node = 2, down_ms = 100, disk = \"lost\" }\n";
+    let mut simulation = Simulation::new(parse(text).unwrap()).unwrap();
+    assert_eq!(simulation.run_guarded().verdict, Verdict::Held);
+    assert_eq!(simulation.cluster.invariants.forgotten(), 0);
+}

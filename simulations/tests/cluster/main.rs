@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod basics;
+mod beyond;
 mod byzantine;
 mod campaign;
 mod committees;
