@@ -89,7 +89,6 @@ fn syncs(dir: &Path, files: usize) -> anyhow::Result<Vec<u64>> {
 }
 
 /// As an operator's log: the blocks are written before, so that no metadata changes.
-
 fn measure_syncs(path: &Path) -> std::io::Result<Vec<u64>> {
     let file = File::create(path)?;
     file.write_all_at(&vec![0; SYNCS * RECORD], 0)?;
