@@ -44,7 +44,7 @@ pub fn print(text: impl Display) -> anyhow::Result<()> {
 /// Writes a line to standard output at once.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn line(text: impl Display) -> anyhow::Result<()> {
     print(format_args!("{text}\n"))
 }
