@@ -8,6 +8,7 @@ mod states;
 
 use l1::{SettlementLayer, View};
 
+use config::hears;
 pub use config::{ClusterConfig, FOLLOWER_PEERS, StakeTableChange, max_transaction_bytes, namespaces};
 
 use crate::byzantine::Behaviour;
@@ -260,8 +261,7 @@ impl Cluster {
         if high < self.first_follower {
             return true;
         }
-        let operators = self.first_follower;
-        low < operators && (0..FOLLOWER_PEERS).any(|step| (high + step * 7) % operators == low)
+        hears(high, low, self.first_follower)
     }
 
     /// Makes a node misbehave from now on.

@@ -145,3 +145,25 @@ pub fn namespaces(max_transaction_bytes: usize) -> Vec<NamespaceSpec> {
     };
     vec![spec(1, "bytes", OrderingPolicy::Fifo), spec(2, "lottery", OrderingPolicy::Shuffled)]
 }
+
+/// Whether a follower hears a node, of which those below `operators` are operators: [`FOLLOWER_PEERS`] of these.
+pub(super) fn hears(follower: usize, node: usize, operators: usize) -> bool {
+    // A step that divides the number of operators would come to the same one again.
+    let stride = if operators.is_multiple_of(7) { 5 } else { 7 };
+    node < operators && (0..FOLLOWER_PEERS).any(|step| (follower + step * stride) % operators == node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_follower_hears_as_many_operators_as_it_should() {
+        for operators in 1..200 {
+            for follower in operators..operators + 20 {
+                let heard = (0..follower + 2).filter(|node| hears(follower, *node, operators)).count();
+                assert_eq!(heard, FOLLOWER_PEERS.min(operators), "{operators} operators, follower {follower}");
+            }
+        }
+    }
+}
