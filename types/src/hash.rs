@@ -22,11 +22,45 @@ pub(crate) fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], ParseHexE
     Ok(out)
 }
 
+/// The order of bytes, eight at a time: operators are looked up by address for every statement.
+#[inline]
+pub(crate) fn compare<const N: usize>(one: &[u8; N], other: &[u8; N]) -> std::cmp::Ordering {
+    let (words, rest) = one.as_chunks::<8>();
+    let (others, other_rest) = other.as_chunks::<8>();
+    for (one, other) in words.iter().zip(others) {
+        if one != other {
+            return u64::from_be_bytes(*one).cmp(&u64::from_be_bytes(*other));
+        }
+    }
+    let (halves, bytes) = rest.as_chunks::<4>();
+    let (other_halves, other_bytes) = other_rest.as_chunks::<4>();
+    for (one, other) in halves.iter().zip(other_halves) {
+        if one != other {
+            return u32::from_be_bytes(*one).cmp(&u32::from_be_bytes(*other));
+        }
+    }
+    bytes.cmp(other_bytes)
+}
+
 macro_rules! fixed_bytes {
     ($(#[$doc:meta])* $name:ident[$len:literal]) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct $name(pub [u8; $len]);
+
+        impl Ord for $name {
+            #[inline]
+            fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+                $crate::hash::compare(&self.0, &other.0)
+            }
+        }
+
+        impl PartialOrd for $name {
+            #[inline]
+            fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+                Some(self.cmp(other))
+            }
+        }
 
         impl $name {
             /// All bytes zero.
@@ -147,4 +181,18 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
 /// blake3, between nodes.
 pub fn blake3(bytes: &[u8]) -> [u8; 32] {
     *blake3::hash(bytes).as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn hashes_and_addresses_are_in_the_order_of_their_bytes(one: [u8; 27], mut other: [u8; 27], same in 0_usize..28) {
+            other[..same].copy_from_slice(&one[..same]);
+            prop_assert_eq!(compare(&one, &other), one.cmp(&other));
+        }
+    }
 }
