@@ -1,11 +1,10 @@
 //! Acknowledging: what this node says it holds, and what others say.
 
-use crate::acks::{Acks, Taken, Vector};
+use crate::acks::{Acks, News, Taken};
 use crate::contradiction;
-use crate::mempool::{Mempool, lanes_of};
+use crate::mempool::Mempool;
 use crate::outcome::{AckDue, AckFault, AckOutcome};
 use squad_types::{Ack, AckEntries, AckMessage, Epoch, LaneId, Signer, Timestamp, Tip, ValidatorIndex, Verified};
-use std::sync::Arc;
 
 impl Mempool {
     fn ack_vector(&self, epoch: Epoch) -> Option<Vec<Option<Tip>>> {
@@ -52,9 +51,9 @@ impl Mempool {
         }
         let domain = self.config.domain;
         let acks = self.acks.get_mut(&epoch)?;
-        let message = acks.sign(vector, now, &domain, signer)?;
-        let (me, own) = (acks.me()?, Arc::clone(acks.own()?));
-        self.note_vector(epoch, me, &own);
+        let (message, news) = acks.sign(vector, now, &domain, signer)?;
+        let me = acks.me()?;
+        self.note_news(epoch, me, &news);
         Some(message)
     }
 
@@ -81,35 +80,56 @@ impl Mempool {
         if acks.me() == Some(validator) {
             return AckOutcome::Stale;
         }
-        let before = match acks.take(validator, ack, entries) {
-            Taken::News(before) => before,
+        let news = match acks.take(validator, ack, entries) {
+            Taken::News(news) => news,
             Taken::Stale => return AckOutcome::Stale,
             Taken::NeedFull => return AckOutcome::NeedFull,
             Taken::Malformed => return AckOutcome::Refused(AckFault::Vector),
         };
-        let Some(after) = acks.vector(validator).cloned() else { return AckOutcome::Stale };
-        let evidence = contradiction::found(self, validator, before.as_deref(), &after).map(Box::new);
+        let evidence = contradiction::found(self, epoch, validator, &news).map(Box::new);
         let mut unknown = Vec::new();
-        for (at, ((id, lane), tip)) in self.lanes_of(epoch).zip(&after.tips).enumerate() {
-            let old = before.as_ref().and_then(|before| before.tips.get(at).copied().flatten());
-            if let Some(tip) = tip.filter(|tip| old != Some(*tip) && !lane.holds(*tip)) {
-                unknown.push((*id, tip));
+        for author in &news.changed {
+            let id = LaneId { epoch, author: *author };
+            let tip = self.acks.get(&epoch).and_then(|acks| acks.vector(validator)?.tip(*author));
+            let Some((lane, tip)) = self.lanes.get(&id).zip(tip) else { continue };
+            if !lane.holds(tip) {
+                unknown.push((id, tip));
             }
         }
-        self.note_vector(epoch, validator, &after);
+        self.note_news(epoch, validator, &news);
         AckOutcome::Advanced { unknown, evidence }
     }
 
-    /// Counts what an ack says in every lane.
-    pub(crate) fn note_vector(&mut self, epoch: Epoch, validator: ValidatorIndex, vector: &Arc<Vector>) {
-        let mut moved = Vec::new();
-        for ((id, lane), tip) in self.lanes.range_mut(lanes_of(epoch)).zip(&vector.tips) {
-            let Some(tip) = tip else { continue };
-            if lane.note(validator.position(), *tip, vector) {
-                moved.push(*id);
+    /// Counts what a validator's newest ack says, in the lanes whose entries changed or where something older counts for it.
+    pub(crate) fn note_news(&mut self, epoch: Epoch, validator: ValidatorIndex, news: &News) {
+        let Some(acks) = self.acks.get(&epoch) else { return };
+        let Some(vector) = acks.vector(validator) else { return };
+        let (mut moved, mut loose) = (Vec::new(), Vec::new());
+        for author in lanes_to_look_at(acks, validator, news) {
+            let id = LaneId { epoch, author };
+            let Some(lane) = self.lanes.get_mut(&id) else { continue };
+            let tip = vector.tip(author);
+            if let Some(before) = news.before.as_ref().filter(|before| before.tip(author) != tip) {
+                lane.hold_older(validator.position(), before);
+            }
+            if let Some(tip) = tip.filter(|tip| lane.note(validator.position(), *tip)) {
+                moved.push((id, tip));
+            }
+            if lane.reached_by(validator.position()).is_some_and(|reached| Some(reached.tip) != tip) {
+                loose.push(author);
             }
         }
-        moved.into_iter().for_each(|id| self.touch(id));
+        if let Some(acks) = self.acks.get_mut(&epoch) {
+            acks.set_loose(validator, loose);
+        }
+        for (id, tip) in moved {
+            // What lies at or below what a quorum acknowledges changes nothing, but where a fork leaves several chains.
+            let below =
+                self.reach.get(&id).and_then(|reach| reach.certified).is_some_and(|at| tip.sequence <= at.sequence);
+            if !below || self.lanes.get(&id).is_some_and(|lane| lane.fork.is_some()) {
+                self.touch(id);
+            }
+        }
     }
 
     /// Whether prevoting a cut with this tip would contradict an own ack: the two lie on different chains, and no certificate
@@ -120,4 +140,16 @@ impl Mempool {
         let one_chain = acked == tip || state.covers(acked, tip) || state.covers(tip, acked);
         !one_chain && !self.knows_certificate(lane, tip)
     }
+}
+
+/// Lanes in which an ack may change what counts for its signer, ascending: all others stand as they did.
+pub(crate) fn lanes_to_look_at(acks: &Acks, validator: ValidatorIndex, news: &News) -> Vec<ValidatorIndex> {
+    let loose = acks.loose(validator);
+    if loose.is_empty() {
+        return news.changed.clone();
+    }
+    let mut lanes = [&news.changed, loose].concat();
+    lanes.sort_unstable();
+    lanes.dedup();
+    lanes
 }

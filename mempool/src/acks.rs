@@ -4,8 +4,8 @@ use crate::limits::FULL_ACK_MEMBERS;
 use squad_types::ack::vector_leaves;
 use squad_types::merkle::Tree;
 use squad_types::{
-    Ack, AckCounter, AckEntries, AckEntry, AckMessage, AckProof, Committee, Digest, Domain, Sequence, Signer, Stake,
-    Timestamp, Tip, ValidatorIndex, Verified, merkle,
+    Ack, AckCounter, AckEntries, AckEntry, AckMessage, AckProof, Committee, Domain, Sequence, Signer, Stake, Timestamp,
+    Tip, ValidatorIndex, Verified, merkle,
 };
 use std::sync::Arc;
 
@@ -14,23 +14,34 @@ use std::sync::Arc;
 pub(crate) struct Vector {
     pub(crate) ack: Verified<Ack>,
     pub(crate) tips: Vec<Option<Tip>>,
-    leaves: Vec<Digest>,
 }
 
 impl Vector {
-    /// The proof of what its signer, at a place in the committee, acknowledges in a lane.
-    pub(crate) fn prove(&self, validator: ValidatorIndex, lane: ValidatorIndex) -> Option<AckProof> {
-        let tip = self.tips.get(lane.position()).copied().flatten()?;
-        let path = merkle::prove(&self.leaves, lane.position())?;
-        Some(AckProof { validator, ack: self.ack.signed().clone(), tip, path })
+    pub(crate) fn tip(&self, lane: ValidatorIndex) -> Option<Tip> {
+        self.tips.get(lane.position()).copied().flatten()
     }
+
+    /// The proof of what its signer, at a place in the committee, acknowledges in a lane. Hashes the whole vector:
+    /// [`Acks::prove`] has the tree over the newest at hand.
+    pub(crate) fn prove(&self, validator: ValidatorIndex, lane: ValidatorIndex) -> Option<AckProof> {
+        let path = merkle::prove(&vector_leaves(&self.tips), lane.position())?;
+        Some(AckProof { validator, ack: self.ack.signed().clone(), tip: self.tip(lane)?, path })
+    }
+}
+
+/// A validator's ack that was taken in.
+#[derive(Debug)]
+pub(crate) struct News {
+    /// The vector before it.
+    pub(crate) before: Option<Arc<Vector>>,
+    /// The lanes whose entries it changes, ascending.
+    pub(crate) changed: Vec<ValidatorIndex>,
 }
 
 /// What came of an ack.
 #[derive(Debug)]
 pub(crate) enum Taken {
-    /// News; the vector before it.
-    News(Option<Arc<Vector>>),
+    News(News),
     Stale,
     NeedFull,
     Malformed,
@@ -43,6 +54,8 @@ pub(crate) struct Acks {
     vectors: Vec<Option<Arc<Vector>>>,
     /// The tree over each of these vectors. An ack changes few entries, so most of its hashes stand already.
     trees: Vec<Option<Tree>>,
+    /// By validator: lanes in which a held batch counts for it that is not the one its newest vector names.
+    loose: Vec<Vec<ValidatorIndex>>,
     me: Option<ValidatorIndex>,
     /// The highest counter that this operator signed with.
     used: AckCounter,
@@ -52,8 +65,9 @@ pub(crate) struct Acks {
 impl Acks {
     pub(crate) fn new(committee: Arc<Committee>, me: Option<squad_types::Address>) -> Self {
         let me = me.and_then(|me| committee.index_of(&me));
-        let (vectors, trees) = (vec![None; committee.len()], vec![None; committee.len()]);
-        Self { vectors, trees, committee, me, used: AckCounter::ZERO, sent_at: None }
+        let members = committee.len();
+        let (vectors, trees, loose) = (vec![None; members], vec![None; members], vec![Vec::new(); members]);
+        Self { vectors, trees, loose, committee, me, used: AckCounter::ZERO, sent_at: None }
     }
 
     pub(crate) fn me(&self) -> Option<ValidatorIndex> {
@@ -75,35 +89,33 @@ impl Acks {
             return Taken::Stale;
         }
         let full = matches!(entries, AckEntries::Full(_));
-        let tips = match entries {
-            AckEntries::Full(entries) => self.parse_full(&entries),
+        let tips = match &entries {
+            AckEntries::Full(entries) => self.parse_full(entries),
             AckEntries::Changed { since, entries } => match known {
-                Some(known) if known.ack.statement.counter == since => apply(&known.tips, &entries),
+                Some(known) if known.ack.statement.counter == *since => apply(&known.tips, entries),
                 _ => return Taken::NeedFull,
             },
         };
-        let tree = tips.as_ref().map(|tips| self.tree_over(validator, tips));
-        match (tips, tree) {
-            (Some(tips), Some(tree)) if tree.root() == ack.statement.root => {
-                Taken::News(self.keep(validator, ack, tips, tree))
-            }
-            _ if full => Taken::Malformed,
-            _ => Taken::NeedFull,
+        let wrong = if full { Taken::Malformed } else { Taken::NeedFull };
+        let Some(tips) = tips else { return wrong };
+        let changed = match (known, entries) {
+            (Some(known), AckEntries::Changed { entries, .. }) => changed_among(&entries, &known.tips, &tips),
+            (Some(known), AckEntries::Full(_)) => changes(&known.tips, &tips),
+            (None, _) => named(&tips),
+        };
+        let tree = self.tree_over(validator, &tips, &changed);
+        if tree.root() != ack.statement.root {
+            return wrong;
         }
+        Taken::News(News { before: self.keep(validator, ack, tips, tree), changed })
     }
 
     /// The tree over a validator's next vector, made of the one over its last. That one is taken: [`Self::keep`] puts the new
     /// one in its place, or else the next is made from the beginning.
-    fn tree_over(&mut self, validator: ValidatorIndex, tips: &[Option<Tip>]) -> Tree {
-        let at = validator.position();
-        match (self.trees[at].take(), &self.vectors[at]) {
-            (Some(mut tree), Some(known)) => {
-                let changed = changes(&known.tips, tips);
-                tree.update(changed.iter().map(|entry| (entry.lane.position(), entry.leaf())));
-                tree
-            }
-            _ => Tree::new(vector_leaves(tips)),
-        }
+    fn tree_over(&mut self, validator: ValidatorIndex, tips: &[Option<Tip>], changed: &[ValidatorIndex]) -> Tree {
+        let Some(mut tree) = self.trees[validator.position()].take() else { return Tree::new(vector_leaves(tips)) };
+        tree.update(changed.iter().map(|lane| (lane.position(), entry(*lane, tips).leaf())));
+        tree
     }
 
     fn keep(
@@ -113,9 +125,26 @@ impl Acks {
         tips: Vec<Option<Tip>>,
         tree: Tree,
     ) -> Option<Arc<Vector>> {
-        let (at, leaves) = (validator.position(), tree.leaves().to_vec());
+        let at = validator.position();
         self.trees[at] = Some(tree);
-        self.vectors[at].replace(Arc::new(Vector { ack, tips, leaves }))
+        self.vectors[at].replace(Arc::new(Vector { ack, tips }))
+    }
+
+    /// The proof of what a validator's newest ack says of a lane.
+    pub(crate) fn prove(&self, validator: ValidatorIndex, lane: ValidatorIndex) -> Option<AckProof> {
+        let vector = self.vector(validator)?;
+        let path = self.trees.get(validator.position())?.as_ref()?.prove(lane.position())?;
+        Some(AckProof { validator, ack: vector.ack.signed().clone(), tip: vector.tip(lane)?, path })
+    }
+
+    pub(crate) fn loose(&self, validator: ValidatorIndex) -> &[ValidatorIndex] {
+        self.loose.get(validator.position()).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn set_loose(&mut self, validator: ValidatorIndex, lanes: Vec<ValidatorIndex>) {
+        if let Some(slot) = self.loose.get_mut(validator.position()) {
+            *slot = lanes;
+        }
     }
 
     fn parse_full(&self, entries: &[AckEntry]) -> Option<Vec<Option<Tip>>> {
@@ -130,24 +159,25 @@ impl Acks {
         now: Timestamp,
         domain: &Domain,
         signer: &dyn Signer,
-    ) -> Option<AckMessage> {
+    ) -> Option<(AckMessage, News)> {
         let me = self.me?;
-        let tree = self.tree_over(me, &tips);
-        let before = self.own();
+        let changed = self.own().map_or_else(|| named(&tips), |own| changes(&own.tips, &tips));
+        let tree = self.tree_over(me, &tips, &changed);
         let counter = self.used.next();
         let statement = Ack { epoch: self.committee.epoch(), counter, root: tree.root() };
         let ack = Verified::sign(statement, domain, signer);
-        let entries = match before {
+        let entries = match self.own() {
             Some(own) if self.committee.len() > FULL_ACK_MEMBERS => {
-                AckEntries::Changed { since: own.ack.statement.counter, entries: changes(&own.tips, &tips) }
+                let entries = changed.iter().map(|lane| entry(*lane, &tips)).collect();
+                AckEntries::Changed { since: own.ack.statement.counter, entries }
             }
             _ => full(&tips),
         };
         let message = AckMessage { ack: ack.signed().clone(), entries };
-        self.keep(me, ack, tips, tree);
+        let before = self.keep(me, ack, tips, tree);
         self.sent_at = Some(now);
         self.used = counter;
-        Some(message)
+        Some((message, News { before, changed }))
     }
 
     /// One's own newest ack with its whole vector.
@@ -161,47 +191,70 @@ impl Acks {
         &mut self,
         message: &AckMessage,
         held: impl FnOnce(&[Option<Tip>]) -> bool,
-    ) -> Option<Vec<Option<Tip>>> {
+    ) -> Option<(Vec<Option<Tip>>, Option<News>)> {
         let me = self.me?;
         self.used = self.used.max(message.ack.statement.counter);
         let AckEntries::Full(entries) = &message.entries else { return None };
         let tips = self.parse_full(entries)?;
         let newer = self.own().is_none_or(|own| own.ack.statement.counter < message.ack.statement.counter);
-        if newer && held(&tips) {
-            let tree = self.tree_over(me, &tips);
-            if tree.root() == message.ack.statement.root {
-                self.keep(me, Verified::from_own_log(message.ack.clone()), tips.clone(), tree);
-            }
+        if !newer || !held(&tips) {
+            return Some((tips, None));
         }
-        Some(tips)
+        let tree = Tree::new(vector_leaves(&tips));
+        if tree.root() != message.ack.statement.root {
+            return Some((tips, None));
+        }
+        let changed = self.own().map_or_else(|| named(&tips), |own| changes(&own.tips, &tips));
+        let before = self.keep(me, Verified::from_own_log(message.ack.clone()), tips.clone(), tree);
+        Some((tips, Some(News { before, changed })))
     }
 
     /// Whose newest ack names exactly this tip.
-    pub(crate) fn naming(&self, lane: ValidatorIndex, tip: Tip) -> impl Iterator<Item = (usize, &Arc<Vector>)> {
-        self.vectors.iter().enumerate().filter_map(move |(at, vector)| {
-            let vector = vector.as_ref()?;
-            (vector.tips.get(lane.position()).copied().flatten() == Some(tip)).then_some((at, vector))
-        })
+    pub(crate) fn naming(&self, lane: ValidatorIndex, tip: Tip) -> impl Iterator<Item = usize> {
+        let names =
+            move |vector: &Option<Arc<Vector>>| vector.as_ref().and_then(|vector| vector.tip(lane)) == Some(tip);
+        self.vectors.iter().enumerate().filter(move |(_, vector)| names(vector)).map(|(at, _)| at)
     }
 
     /// The weight of newest acks whose tip in a lane lies above a sequence.
     pub(crate) fn stake_beyond(&self, lane: ValidatorIndex, sequence: Option<Sequence>) -> Stake {
         let beyond = self.vectors.iter().enumerate().filter(|(_, vector)| {
-            let tip = vector.as_ref().and_then(|vector| vector.tips.get(lane.position()).copied().flatten());
+            let tip = vector.as_ref().and_then(|vector| vector.tip(lane));
             tip.is_some_and(|tip| sequence.is_none_or(|sequence| tip.sequence > sequence))
         });
         Stake(beyond.map(|(at, _)| self.committee.stake(ValidatorIndex(at as u16)).0).sum())
     }
 }
 
-fn full(tips: &[Option<Tip>]) -> AckEntries {
-    let entry = |(at, tip): (usize, &Option<Tip>)| AckEntry { lane: ValidatorIndex(at as u16), tip: *tip };
-    AckEntries::Full(tips.iter().enumerate().map(entry).collect())
+fn entry(lane: ValidatorIndex, tips: &[Option<Tip>]) -> AckEntry {
+    AckEntry { lane, tip: tips.get(lane.position()).copied().flatten() }
 }
 
-fn changes(before: &[Option<Tip>], after: &[Option<Tip>]) -> Vec<AckEntry> {
-    let changed = before.iter().zip(after).enumerate().filter(|(_, (old, new))| old != new);
-    changed.map(|(at, (_, new))| AckEntry { lane: ValidatorIndex(at as u16), tip: *new }).collect()
+fn lanes(tips: &[Option<Tip>]) -> impl Iterator<Item = ValidatorIndex> {
+    (0..tips.len()).map(|at| ValidatorIndex(at as u16))
+}
+
+fn full(tips: &[Option<Tip>]) -> AckEntries {
+    AckEntries::Full(lanes(tips).map(|lane| entry(lane, tips)).collect())
+}
+
+/// The lanes that a vector names a tip in.
+fn named(tips: &[Option<Tip>]) -> Vec<ValidatorIndex> {
+    lanes(tips).filter(|lane| tips[lane.position()].is_some()).collect()
+}
+
+fn changes(before: &[Option<Tip>], after: &[Option<Tip>]) -> Vec<ValidatorIndex> {
+    lanes(after).filter(|lane| before[lane.position()] != after[lane.position()]).collect()
+}
+
+/// The same, if nothing can have changed but these entries.
+fn changed_among(entries: &[AckEntry], before: &[Option<Tip>], after: &[Option<Tip>]) -> Vec<ValidatorIndex> {
+    let changed =
+        entries.iter().map(|entry| entry.lane).filter(|lane| before[lane.position()] != after[lane.position()]);
+    let mut changed: Vec<ValidatorIndex> = changed.collect();
+    changed.sort_unstable();
+    changed.dedup();
+    changed
 }
 
 fn apply(before: &[Option<Tip>], entries: &[AckEntry]) -> Option<Vec<Option<Tip>>> {

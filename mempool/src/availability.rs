@@ -1,5 +1,6 @@
 //! Availability: how far a lane is held, by the weight of acks that cover it.
 
+use crate::acks::Acks;
 use crate::lane::Lane;
 use crate::mempool::Reach;
 use squad_types::limits::MAX_HEADER_CHAIN;
@@ -48,7 +49,8 @@ pub(crate) fn stake_above(lane: &Lane, committee: &Committee, tip: Tip, without:
 }
 
 /// The certificate of a held batch: acks of a quorum, those with the lowest tips first so that the chain of headers is short.
-pub(crate) fn certificate(lane: &Lane, committee: &Committee, of: Tip) -> Option<BatchCertificate> {
+pub(crate) fn certificate(lane: &Lane, acks: &Acks, of: Tip) -> Option<BatchCertificate> {
+    let committee = &*acks.committee;
     let mut covering: Vec<(Tip, ValidatorIndex, Stake)> = acknowledged(lane, committee)
         .filter(|(_, tip, _)| lane.covers(*tip, of))
         .map(|(validator, tip, stake)| (tip, validator, stake))
@@ -68,8 +70,9 @@ pub(crate) fn certificate(lane: &Lane, committee: &Committee, of: Tip) -> Option
     chosen.sort_unstable();
     let mut headers = vec![lane.find(of)?.signed_header().clone()];
     headers.extend(lane.chain(Some(of), top)?.iter().map(|batch| batch.signed_header().clone()));
-    let proof = |validator: ValidatorIndex| {
-        lane.reached.get(validator.position())?.as_ref()?.vector.prove(validator, lane.id.author)
+    let proof = |validator: ValidatorIndex| match &lane.reached_by(validator.position())?.older {
+        Some(older) => older.prove(validator, lane.id.author),
+        None => acks.prove(validator, lane.id.author),
     };
     let acks = chosen.into_iter().map(proof).collect::<Option<Vec<_>>>()?;
     (headers.len() <= MAX_HEADER_CHAIN).then_some(BatchCertificate { lane: lane.id, headers, acks })

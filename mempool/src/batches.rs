@@ -47,11 +47,12 @@ impl Mempool {
     pub(crate) fn note_stored(&mut self, id: LaneId, stored: &[VerifiedBatch]) {
         let (Some(lane), Some(acks)) = (self.lanes.get_mut(&id), self.acks.get(&id.epoch)) else { return };
         for batch in stored {
-            for (validator, vector) in acks.naming(id.author, batch.tip()) {
-                lane.note(validator, batch.tip(), vector);
+            for validator in acks.naming(id.author, batch.tip()) {
+                lane.note(validator, batch.tip());
             }
         }
         if !stored.is_empty() {
+            self.ack_dirty = true;
             self.touch(id);
         }
     }
@@ -62,6 +63,7 @@ impl Mempool {
         let Some(id) = self.lane_of(&header.operator, header.epoch) else { return false };
         let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.fork.is_none()) else { return false };
         lane.fork = Some(pair.clone());
+        self.ack_dirty = true;
         self.touch(id);
         true
     }

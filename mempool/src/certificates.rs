@@ -7,7 +7,6 @@ use squad_types::{Address, BatchCertificate, BatchPair, LaneId, Tip, VerifiedBat
 impl Mempool {
     /// Computes again how far a lane is acknowledged.
     pub(crate) fn touch(&mut self, id: LaneId) {
-        self.ack_dirty = true;
         let (Some(lane), Some(acks)) = (self.lanes.get(&id), self.acks.get(&id.epoch)) else { return };
         let reach = availability::reach(lane, &acks.committee);
         // Over two thirds are over one third as well.
@@ -53,7 +52,7 @@ impl Mempool {
     pub fn certificate(&self, lane: LaneId, tip: Tip) -> Option<BatchCertificate> {
         let (state, acks) = (self.lanes.get(&lane)?, self.acks.get(&lane.epoch)?);
         let learned = || availability::extend_down(state, self.due.learned.get(&lane)?, tip);
-        availability::certificate(state, &acks.committee, tip).or_else(learned)
+        availability::certificate(state, acks, tip).or_else(learned)
     }
 
     /// Takes in a certificate that was checked. Returns forks that it shows.

@@ -1,32 +1,31 @@
 //! Acks that contradict one another: two that cover different batches at one place of a lane.
 
-use crate::acks::Vector;
-use crate::lane::{Lane, Reached, parent};
+use crate::acking::lanes_to_look_at;
+use crate::acks::{News, Vector};
+use crate::lane::{Lane, parent};
 use crate::mempool::Mempool;
-use squad_types::{AckPair, Evidence, ValidatorIndex};
+use squad_types::{AckPair, Epoch, Evidence, LaneId, ValidatorIndex};
 
-/// Evidence that an ack contradicts an earlier one of the same validator, if the headers that it takes are held here.
+/// Evidence that a validator's newest ack contradicts an earlier one, if the headers that it takes are held here.
 ///
 /// Each entry is compared with the one before it, and with the highest held one: an entry that was emptied in between changes nothing.
-pub(crate) fn found(
-    mempool: &Mempool,
-    validator: ValidatorIndex,
-    before: Option<&Vector>,
-    after: &Vector,
-) -> Option<Evidence> {
-    let epoch = after.ack.statement.epoch;
-    mempool.lanes_of(epoch).zip(&after.tips).enumerate().find_map(|(at, ((_, lane), new))| {
-        let new = (*new)?;
-        let old = before.filter(|before| before.tips.get(at).copied().flatten().is_some_and(|old| old != new));
-        let held: Option<&Reached> = lane.reached.get(validator.position())?.as_ref();
-        let held = held.filter(|held| held.tip != new).map(|held| &*held.vector);
+pub(crate) fn found(mempool: &Mempool, epoch: Epoch, validator: ValidatorIndex, news: &News) -> Option<Evidence> {
+    let acks = mempool.acks.get(&epoch)?;
+    let after = acks.vector(validator)?;
+    let before = news.before.as_deref();
+    lanes_to_look_at(acks, validator, news).into_iter().find_map(|author| {
+        let lane = mempool.lanes.get(&LaneId { epoch, author })?;
+        let new = after.tip(author)?;
+        let old = before.filter(|before| before.tip(author).is_some_and(|old| old != new));
+        let held = lane.reached_by(validator.position()).filter(|held| held.tip != new);
+        // What counts is said by an older ack, or by the one just before.
+        let held = held.and_then(|held| held.older.as_deref().or(before));
         [old, held].into_iter().flatten().find_map(|old| between(lane, validator, old, after))
     })
 }
 
 fn between(lane: &Lane, validator: ValidatorIndex, one: &Vector, other: &Vector) -> Option<Evidence> {
-    let tip = |vector: &Vector| vector.tips.get(lane.id.author.position()).copied().flatten();
-    let (one_tip, other_tip) = (tip(one)?, tip(other)?);
+    let (one_tip, other_tip) = (one.tip(lane.id.author)?, other.tip(lane.id.author)?);
     let ((lower, lower_tip), (higher, higher_tip)) = if one_tip.sequence <= other_tip.sequence {
         ((one, one_tip), (other, other_tip))
     } else {

@@ -31,11 +31,12 @@ struct Held {
     total: u64,
 }
 
-/// The highest held tip that a validator acknowledged, and the ack that shows it. It stays when a fork takes the lane out of later acks.
+/// The highest held tip that a validator acknowledged. It stays when a fork takes the lane out of later acks.
 #[derive(Clone, Debug)]
 pub(crate) struct Reached {
     pub(crate) tip: Tip,
-    pub(crate) vector: Arc<Vector>,
+    /// The ack that shows it; none while the validator's newest one does.
+    pub(crate) older: Option<Arc<Vector>>,
 }
 
 /// A lane.
@@ -355,8 +356,9 @@ impl Lane {
     }
 
     /// Notes what a validator acknowledges here. Only what is held counts, and only what is higher on the same chain replaces:
-    /// whoever acknowledges another branch later takes nothing back, and no certificate is lost by it. Whether a tip moved.
-    pub(crate) fn note(&mut self, validator: usize, tip: Tip, vector: &Arc<Vector>) -> bool {
+    /// whoever acknowledges another branch later takes nothing back, and no certificate is lost by it. `tip` is what its newest
+    /// ack names. Whether it moved.
+    pub(crate) fn note(&mut self, validator: usize, tip: Tip) -> bool {
         if self.find(tip).is_none() {
             return false;
         }
@@ -365,8 +367,19 @@ impl Lane {
         if self.reached.get(validator).is_none_or(|slot| !slot.as_ref().is_none_or(replaces)) {
             return false;
         }
-        let before = self.reached[validator].replace(Reached { tip, vector: Arc::clone(vector) });
+        let before = self.reached[validator].replace(Reached { tip, older: None });
         before.is_none_or(|before| before.tip != tip)
+    }
+
+    pub(crate) fn reached_by(&self, validator: usize) -> Option<&Reached> {
+        self.reached.get(validator)?.as_ref()
+    }
+
+    /// A validator's newest ack names another tip than the one before it: keeps that one, if it shows what counts.
+    pub(crate) fn hold_older(&mut self, validator: usize, before: &Arc<Vector>) {
+        if let Some(Some(reached)) = self.reached.get_mut(validator) {
+            reached.older.get_or_insert_with(|| Arc::clone(before));
+        }
     }
 
     /// Whether the held chain that ends in `upper` goes through `lower`.

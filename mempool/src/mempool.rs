@@ -230,8 +230,8 @@ impl Mempool {
         let Some(acks) = self.acks.get_mut(&epoch) else { return };
         // An ack leaves only once what it covers is durable: after a crash, one whose batches are gone was never seen by anybody,
         // and is not said again. It still binds, should it be the batches that were lost, and not only the last writes.
-        let Some(tips) = acks.restore(message, |tips| tips.iter().enumerate().all(held)) else { return };
-        let (me, own) = (acks.me(), acks.me().zip(acks.own().cloned()));
+        let Some((tips, news)) = acks.restore(message, |tips| tips.iter().enumerate().all(held)) else { return };
+        let me = acks.me();
         for (at, tip) in tips.into_iter().enumerate() {
             let id = LaneId { epoch, author: ValidatorIndex(at as u16) };
             if let (Some(lane), Some(tip)) = (self.lanes.get_mut(&id), tip) {
@@ -244,8 +244,9 @@ impl Mempool {
             }
             self.touch(id);
         }
-        if let Some((me, own)) = own {
-            self.note_vector(epoch, me, &own);
+        self.ack_dirty = true;
+        if let Some((me, news)) = me.zip(news) {
+            self.note_news(epoch, me, &news);
         }
     }
 
@@ -259,6 +260,7 @@ impl Mempool {
         }
         self.reach.clear();
         self.within_reach.clear();
+        self.ack_dirty = true;
         let ids: Vec<LaneId> = self.lanes.keys().copied().collect();
         ids.into_iter().for_each(|id| self.touch(id));
     }

@@ -23,6 +23,7 @@ impl Mempool {
                 && lane.ordered != Some(tip)
             {
                 outcome.pruned.extend(lane.set_ordered(tip));
+                self.ack_dirty = true;
                 self.touch(id);
             }
             let ordered = self.lanes.get(&id).and_then(|lane| lane.ordered);
