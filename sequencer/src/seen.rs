@@ -31,7 +31,7 @@ impl Seen {
     }
 
     fn slots(&mut self, operator: Address) -> Option<&mut Slots> {
-        if !self.by_operator.contains_key(&operator) && self.by_operator.len() >= MAX_OPERATORS {
+        if self.by_operator.len() >= MAX_OPERATORS && !self.by_operator.contains_key(&operator) {
             return None;
         }
         Some(self.by_operator.entry(operator).or_default())

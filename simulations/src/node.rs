@@ -1,6 +1,7 @@
 //! One simulated node: the shipped sequencer, its disk, and the driver's one rule.
 
 use crate::disk::{Disk, Stream};
+use crate::network::NodeIndex;
 use crate::queue::Instant;
 use squad_sequencer::{After, Config, Input, Memory, Notice, Output, PersistId, Sequencer};
 use squad_types::{Committee, Timestamp};
@@ -47,6 +48,8 @@ pub struct Node {
     pub votes: bool,
     /// The committees it announced last.
     pub committees: Vec<Arc<Committee>>,
+    /// The operators' nodes in these committees; none if that was not looked up since they changed.
+    pub(crate) audience: Option<Arc<[NodeIndex]>>,
     /// When it asked to be woken.
     pub(crate) deadline: Option<Timestamp>,
     waiting: VecDeque<(After, Output)>,
@@ -71,6 +74,7 @@ impl Node {
             behind: false,
             votes: false,
             committees: Vec::new(),
+            audience: None,
             deadline: None,
             waiting: VecDeque::new(),
             syncing: [false; 2],
@@ -151,7 +155,10 @@ impl Node {
                 }
                 Output::WakeAt(at) => effects.push(Effect::Wake(at)),
                 Output::Notice(notice) => self.note(notice),
-                Output::Committees(committees) => self.committees = committees,
+                Output::Committees(committees) => {
+                    self.committees = committees;
+                    self.audience = None;
+                }
                 other => {
                     let after = after_of(&other);
                     let awaited = [after.log, after.bulk].map(Option::unwrap_or_default);

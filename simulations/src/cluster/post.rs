@@ -26,18 +26,25 @@ impl Cluster {
         }
     }
 
-    fn recipients(&self, node: NodeIndex, to: Recipients) -> Vec<NodeIndex> {
+    fn recipients(&mut self, node: NodeIndex, to: Recipients) -> Arc<[NodeIndex]> {
         let others = (0..self.nodes.len()).filter(|peer| *peer != node);
         match to {
-            Recipients::One(Peer::Operator(operator)) => self.operators.get(&operator).cloned().unwrap_or_default(),
+            Recipients::One(Peer::Operator(operator)) => {
+                self.operators.get(&operator).map(|nodes| nodes.as_slice().into()).unwrap_or_default()
+            }
             Recipients::One(peer) => self.nodes_of(node, peer).into_iter().collect(),
             Recipients::Everyone => others.filter(|peer| self.are_linked(node, *peer)).collect(),
             Recipients::Committee => {
+                if let Some(audience) = &self.nodes[node].audience {
+                    return Arc::clone(audience);
+                }
                 let committees = self.nodes[node].committees.iter().rev().take(3);
                 let committees: Vec<_> = committees.collect();
                 let operators = (0..self.first_follower).filter(|peer| *peer != node);
                 let member = |peer: &NodeIndex| committees.iter().any(|c| c.contains(&self.addresses[*peer]));
-                operators.filter(member).collect()
+                let audience: Arc<[NodeIndex]> = operators.filter(member).collect();
+                self.nodes[node].audience = Some(Arc::clone(&audience));
+                audience
             }
         }
     }
@@ -46,12 +53,12 @@ impl Cluster {
         let packet = Arc::new(Packet::new(message, &self.domain, &mut self.scratch));
         let recipients = self.recipients(node, to);
         if !self.behaviours.contains_key(&node) {
-            for peer in recipients {
-                self.deliver(node, peer, Arc::clone(&packet), at);
+            for peer in recipients.iter() {
+                self.deliver(node, *peer, Arc::clone(&packet), at);
             }
             return;
         }
-        for peer in recipients {
+        for peer in recipients.iter().copied() {
             for sent in self.with_behaviour(node, |behaviour, tools| behaviour.rewrite(peer, message, tools)) {
                 if sent.later_ms > 0 {
                     let event = Event::Late { node, to: peer, message: sent.message };

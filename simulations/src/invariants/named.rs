@@ -123,7 +123,9 @@ impl EquivocatorsNamed {
         };
         let Some(tips) = tips else { return };
         let acks = &mut self.minds.entry(at).or_default().acks;
-        acks.retain(|(known, _), _| known.next() >= epoch);
+        if acks.first_key_value().is_some_and(|((first, _), _)| first.next() < epoch) {
+            acks.retain(|(known, _), _| known.next() >= epoch);
+        }
         if acks.get(&(epoch, ack.signer)).is_some_and(|newest| newest.counter >= counter) {
             return;
         }
