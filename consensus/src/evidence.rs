@@ -31,7 +31,8 @@ pub(crate) enum Added {
 #[derive(Debug)]
 pub(crate) struct Statements {
     committee: Arc<Committee>,
-    votes: BTreeMap<(Round, VoteKind, ValidatorIndex), Verified<Vote>>,
+    /// By place in the committee.
+    votes: BTreeMap<(Round, VoteKind), Vec<Option<Verified<Vote>>>>,
     proposals: BTreeMap<(Round, ValidatorIndex), Verified<Proposal>>,
     tally: BTreeMap<(Round, VoteKind, Option<HeaderHash>), Stake>,
     accused_votes: BTreeSet<(Round, VoteKind, ValidatorIndex)>,
@@ -58,20 +59,27 @@ impl Statements {
         if statement.round > self.last_round {
             return Added::Ignored;
         }
-        let key = (statement.round, statement.kind, index);
-        match self.votes.get(&key) {
+        let members = self.committee.len();
+        let cast = self.votes.entry((statement.round, statement.kind)).or_insert_with(|| vec![None; members]);
+        let Some(slot) = cast.get_mut(index.position()) else { return Added::Ignored };
+        match slot {
             Some(first) if first.statement == statement => Added::Ignored,
             Some(first) => {
                 let pair = VotePair { first: first.signed().clone(), second: vote.signed().clone() };
+                let key = (statement.round, statement.kind, index);
                 Added::Conflict(self.accused_votes.insert(key).then(|| Box::new(Evidence::Votes(pair))))
             }
             None => {
-                self.votes.insert(key, vote.clone());
+                *slot = Some(vote.clone());
                 let tally = self.tally.entry((statement.round, statement.kind, statement.block)).or_default();
                 *tally = tally.plus(self.committee.stake(index).0);
                 Added::New
             }
         }
+    }
+
+    fn vote(&self, round: Round, kind: VoteKind, index: ValidatorIndex) -> Option<&Verified<Vote>> {
+        self.votes.get(&(round, kind))?.get(index.position())?.as_ref()
     }
 
     fn add_proposal(&mut self, proposal: &Verified<Proposal>) -> Added {
@@ -95,7 +103,7 @@ impl Statements {
 
     /// All votes, by round, kind and place.
     pub(crate) fn votes(&self) -> impl Iterator<Item = &Verified<Vote>> {
-        self.votes.values()
+        self.votes.values().flatten().flatten()
     }
 
     /// Whether over two thirds of stake cast this vote.
@@ -105,14 +113,15 @@ impl Statements {
 
     /// Whether exactly this vote with exactly this signature is here, so that it need not be checked again.
     pub(crate) fn holds(&self, index: ValidatorIndex, vote: &Vote, signature: &squad_types::Signature) -> bool {
-        let held = self.votes.get(&(vote.round, vote.kind, index));
+        let held = self.vote(vote.round, vote.kind, index);
         held.is_some_and(|held| held.statement == *vote && held.signature == *signature)
     }
 
     fn precommitters(&self, block: HeaderHash) -> Bitmap {
-        let cast =
-            |kind: VoteKind, vote: &Verified<Vote>| kind == VoteKind::Precommit && vote.statement.block == Some(block);
-        self.votes.iter().filter(|((_, kind, _), vote)| cast(*kind, vote)).map(|((_, _, index), _)| *index).collect()
+        let precommits = self.votes.iter().filter(|((_, kind), _)| *kind == VoteKind::Precommit);
+        let cast = precommits.flat_map(|(_, votes)| votes.iter().enumerate());
+        let for_it = cast.filter(|(_, vote)| vote.as_ref().is_some_and(|vote| vote.statement.block == Some(block)));
+        for_it.map(|(at, _)| ValidatorIndex(at as u16)).collect()
     }
 }
 
@@ -148,7 +157,7 @@ impl Watch {
     pub(crate) fn contradiction(&mut self, vote: &Verified<Vote>) -> Option<Box<Evidence>> {
         let statements = self.heights.get_mut(&vote.statement.height)?;
         let index = statements.committee.index_of(&vote.signer)?;
-        let known = statements.votes.contains_key(&(vote.statement.round, vote.statement.kind, index));
+        let known = statements.vote(vote.statement.round, vote.statement.kind, index).is_some();
         match known.then(|| statements.add_vote(vote))? {
             Added::Conflict(evidence) => evidence,
             Added::New | Added::Ignored => None,
@@ -178,8 +187,8 @@ impl Watch {
         let mut highest = HighestStatements::default();
         for statements in self.heights.values() {
             let Some(index) = statements.committee.index_of(signer) else { continue };
-            let votes = statements.votes.iter().filter(|((_, _, voter), _)| *voter == index);
-            votes.for_each(|(_, vote)| highest.add_vote(vote.signed()));
+            let votes = statements.votes.values().filter_map(|votes| votes.get(index.position())?.as_ref());
+            votes.for_each(|vote| highest.add_vote(vote.signed()));
             let proposals = statements.proposals.iter().filter(|((_, proposer), _)| *proposer == index);
             proposals.for_each(|(_, proposal)| highest.add_proposal(proposal.signed()));
         }
