@@ -186,7 +186,7 @@ impl Sequencer {
             return;
         }
         self.evidence.push(evidence.clone());
-        self.log(LogRecord::Evidence(evidence.clone()), outputs);
+        self.log(LogRecord::Evidence(Box::new(evidence.clone())), outputs);
         self.send(Recipients::Everyone, Message::Evidence(Box::new(evidence.clone())), self.after_log(), outputs);
         outputs.push(Output::Accused { operator, evidence: Box::new(evidence) });
     }

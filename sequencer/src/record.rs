@@ -47,7 +47,7 @@ pub enum LogRecord {
     /// A decision: it precedes every statement about the next height.
     Decided(OrderedBlock),
     /// Somebody was caught.
-    Evidence(Evidence),
+    Evidence(Box<Evidence>),
     /// State was found lost: signing is restricted.
     Restricted(Restriction),
 }
@@ -57,7 +57,7 @@ squad_types::codec_enum!(LogRecord {
     1 => Consensus(LogEntry),
     2 => Ack(AckMessage),
     3 => Decided(OrderedBlock),
-    4 => Evidence(Evidence),
+    4 => Evidence(Box<Evidence>),
     5 => Restricted(Restriction),
 });
 

@@ -67,7 +67,7 @@ impl Logged {
                     logged.consensus.retain(|entry| entry.height() > height);
                     logged.decided.push(block);
                 }
-                LogRecord::Evidence(evidence) => logged.evidence.push(evidence),
+                LogRecord::Evidence(evidence) => logged.evidence.push(*evidence),
                 LogRecord::Restricted(restriction) => logged.restriction = Some(restriction),
             }
         }

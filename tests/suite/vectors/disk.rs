@@ -85,7 +85,7 @@ fn records(world: &World) -> Vec<LogRecord> {
         LogRecord::Consensus(entries(world).remove(0)),
         LogRecord::Ack(ack(world, full(world))),
         LogRecord::Decided(world.ordered()),
-        LogRecord::Evidence(evidence(world).remove(2)),
+        LogRecord::Evidence(Box::new(evidence(world).remove(2))),
         LogRecord::Restricted(restriction),
     ]
 }
