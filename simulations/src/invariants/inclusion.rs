@@ -20,7 +20,7 @@ struct Mind {
     /// The newest ack of each operator.
     counters: BTreeMap<(Epoch, Address), AckCounter>,
     /// By lane, what each member acknowledges above the ordered tip. Empty lanes are left out, so this is small.
-    acks: BTreeMap<LaneId, BTreeMap<ValidatorIndex, Tip>>,
+    acks: BTreeMap<LaneId, Vec<Option<Tip>>>,
     learned: BTreeMap<LaneId, Tip>,
     /// Heights in which it voted, and how many since this life began.
     voted: BTreeSet<Height>,
@@ -94,9 +94,8 @@ impl Inclusion {
     fn learn(&mut self, at: NodeIndex, node: &Node, ack: &Signed<Ack>, entries: &AckEntries, known: &Known) {
         let (epoch, counter) = (ack.statement.epoch, ack.statement.counter);
         let Some(state) = node.sequencer.as_ref().map(|sequencer| sequencer.ledger().state()) else { return };
-        let Some(signer) = known.committees.get(&epoch).and_then(|committee| committee.index_of(&ack.signer)) else {
-            return;
-        };
+        let Some(committee) = known.committees.get(&epoch) else { return };
+        let Some(signer) = committee.index_of(&ack.signer) else { return };
         if !known.is_honest(&ack.signer) {
             return;
         }
@@ -114,8 +113,10 @@ impl Inclusion {
         for entry in entries {
             let lane = LaneId { epoch, author: entry.lane };
             if let Some(tip) = entry.tip.filter(|tip| is_above(state, lane, *tip)) {
-                let slot = mind.acks.entry(lane).or_default().entry(signer).or_insert(tip);
-                *slot = (*slot).max(tip);
+                let acks = mind.acks.entry(lane).or_insert_with(|| vec![None; committee.len()]);
+                if let Some(slot) = acks.get_mut(signer.position()) {
+                    *slot = (*slot).max(Some(tip));
+                }
             }
         }
     }
@@ -188,15 +189,16 @@ impl Inclusion {
         }
         mind.voted.retain(|height| *height > header.height);
         for (lane, acks) in &mut mind.acks {
-            acks.retain(|_, tip| is_above(state, *lane, *tip));
+            acks.iter_mut().for_each(|tip| *tip = tip.filter(|tip| is_above(state, *lane, *tip)));
         }
-        mind.acks.retain(|_, acks| !acks.is_empty());
+        mind.acks.retain(|_, acks| acks.iter().any(Option::is_some));
         let lanes: BTreeSet<LaneId> = mind.acks.keys().chain(mind.learned.keys()).copied().collect();
         for lane in lanes {
             let current = lane.epoch == header.epoch || lane.epoch.next() == header.epoch;
             let Some(committee) = known.committees.get(&lane.epoch).filter(|_| current) else { continue };
-            let acks = mind.acks.get(&lane).into_iter().flatten();
-            let reached = acks.map(|(member, tip)| (*tip, committee.stake(*member))).collect();
+            let acks = mind.acks.get(&lane).into_iter().flatten().enumerate();
+            let stake = |at: usize| committee.stake(ValidatorIndex(at as u16));
+            let reached = acks.filter_map(|(at, tip)| Some(((*tip)?, stake(at)))).collect();
             let certified = committee.reached(reached).1.max(mind.learned.get(&lane).copied());
             let Some(tip) = certified.filter(|tip| node.disk.holds(lane, *tip)) else { continue };
             let waiting = mind.waiting.entry(lane).or_default();

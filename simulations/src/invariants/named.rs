@@ -13,6 +13,7 @@ use squad_types::{
     Ack, AckCounter, AckEntries, AckEntry, Address, Epoch, HeaderHash, Height, LaneId, MerkleRoot, Proposal, Round,
     Sequence, Signed, Tip, ValidatorIndex, VerifiedBatch, VerifiedMessage, VerifiedProposal, Vote, VoteKind,
 };
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Rounds of a height not begun whose statements a node keeps; of later ones nothing is promised.
@@ -35,8 +36,8 @@ impl Vector {
 /// What one node heard in this life.
 #[derive(Default)]
 struct Mind {
-    /// Of the height under way.
-    votes: BTreeMap<(Address, Round, VoteKind), Option<HeaderHash>>,
+    /// Of the height under way, by place in its committee.
+    votes: BTreeMap<(Round, VoteKind), Vec<Option<Option<HeaderHash>>>>,
     votes_of: Height,
     proposals: BTreeMap<(Height, Address, Round), Proposal>,
     batches: BTreeMap<(Epoch, Address, Sequence), Tip>,
@@ -56,7 +57,7 @@ pub(super) struct EquivocatorsNamed {
 impl EquivocatorsNamed {
     pub(super) fn heard(&mut self, at: NodeIndex, node: &Node, message: &VerifiedMessage, known: &Known) {
         match message {
-            VerifiedMessage::Vote(vote) => self.vote(at, node, vote.signed()),
+            VerifiedMessage::Vote(vote) => self.vote(at, node, vote.signed(), known),
             VerifiedMessage::Proposal(proposal) => self.proposal(at, node, proposal),
             VerifiedMessage::Batch(batch) => self.batch(at, node, batch, known),
             VerifiedMessage::Ack(ack, entries) => self.ack(at, node, ack.signed(), entries, known),
@@ -73,16 +74,20 @@ impl EquivocatorsNamed {
         }
     }
 
-    fn vote(&mut self, at: NodeIndex, node: &Node, vote: &Signed<Vote>) {
+    fn vote(&mut self, at: NodeIndex, node: &Node, vote: &Signed<Vote>, known: &Known) {
         let Some(height) = agreeing(node, vote.statement.height, vote.statement.round) else { return };
+        let epoch = node.sequencer.as_ref().map(|sequencer| sequencer.ledger().epoch_of_next());
+        let Some(committee) = epoch.and_then(|epoch| known.committees.get(&epoch)) else { return };
+        let Some(index) = committee.index_of(&vote.signer) else { return };
         let mind = self.minds.entry(at).or_default();
         if mind.votes_of != height {
             mind.votes.clear();
             mind.votes_of = height;
         }
-        let slot = (vote.signer, vote.statement.round, vote.statement.kind);
-        let first = *mind.votes.entry(slot).or_insert(vote.statement.block);
-        if first != vote.statement.block {
+        let slot = (vote.statement.round, vote.statement.kind);
+        let votes = mind.votes.entry(slot).or_insert_with(|| vec![None; committee.len()]);
+        let first = votes.get_mut(index.position()).map(|first| *first.get_or_insert(vote.statement.block));
+        if first.is_some_and(|first| first != vote.statement.block) {
             self.contradiction(0, vote.signer, at, || format!("in votes at height {height}, {slot:?}"));
         }
     }
@@ -126,17 +131,21 @@ impl EquivocatorsNamed {
         if acks.first_key_value().is_some_and(|((first, _), _)| first.next() < epoch) {
             acks.retain(|(known, _), _| known.next() >= epoch);
         }
-        if acks.get(&(epoch, ack.signer)).is_some_and(|newest| newest.counter >= counter) {
-            return;
-        }
         let after = Vector { counter, root: ack.statement.root, tips };
-        let before = acks.remove(&(epoch, ack.signer));
+        let before = match acks.entry((epoch, ack.signer)) {
+            Entry::Occupied(newest) if newest.get().counter >= counter => return,
+            Entry::Occupied(mut newest) => Some(std::mem::replace(newest.get_mut(), after)),
+            Entry::Vacant(none) => {
+                none.insert(after);
+                return;
+            }
+        };
+        let Some(after) = acks.get(&(epoch, ack.signer)) else { return };
         let pairs = before.iter().flat_map(|before| before.tips.iter().zip(&after.tips)).enumerate();
         let two = pairs.filter_map(|(author, (one, other))| Some((ValidatorIndex(author as u16), (*one)?, (*other)?)));
         let mut differ = two.filter(|(_, one, other)| one.sequence == other.sequence && one.batch != other.batch);
         let found = differ.find(|(author, _, other)| is_stored(node, LaneId { epoch, author: *author }, *other));
         let found = found.filter(|_| before.as_ref().is_some_and(Vector::holds) && after.holds());
-        acks.insert((epoch, ack.signer), after);
         if let Some((author, one, _)) = found {
             self.contradiction(3, ack.signer, at, || format!("in acks at {one:?} of the lane of {author}"));
         }
