@@ -6,12 +6,18 @@ use crate::record::{Checkpoint, LogRecord, Write};
 use crate::sequencer::{Outputs, Sequencer};
 use squad_types::limits::SIGNERS_LAG;
 use squad_types::{
-    Bitmap, CommitCertificate, Epoch, Height, Message, OrderedBlock, ProposedBlock, Ready, Verified, Vote, VoteKind,
+    Address, Bitmap, CommitCertificate, Epoch, Height, Message, OrderedBlock, ProposedBlock, Ready, Verified, Vote,
+    VoteKind,
 };
 use std::sync::Arc;
 
 /// Newcomers whose readiness is kept until it is ordered.
 const MAX_READY: usize = squad_types::limits::MAX_READIES;
+
+/// Who announces a decision. Certificates of one block differ by who signed them, so that gossip carries each by itself: from
+/// everybody they would be most of what a large committee sends. With a third of stake silent, all of these are in one height
+/// of 27, and whoever only listens has that block together with the next.
+const ANNOUNCERS: usize = 3;
 
 impl Sequencer {
     pub(crate) fn apply(
@@ -27,7 +33,7 @@ impl Sequencer {
         // Its record precedes every statement about the next height in the same log.
         self.log(LogRecord::Decided(ordered.clone()), outputs);
         self.persist(Write::Block(ordered.clone()), outputs);
-        let epoch = ordered.block.header().epoch;
+        let (epoch, proposer) = (ordered.block.header().epoch, ordered.block.header().proposer);
         self.precommitters.insert(height, (epoch, ordered.certificate.signers.clone()));
         self.precommitters.retain(|at, _| at.0 + 2 * SIGNERS_LAG > height.0);
         let applied = self.ledger.apply(&ordered, &execution);
@@ -46,7 +52,7 @@ impl Sequencer {
         self.pace.since = self.now;
         let commit = ordered.certificate.clone();
         outputs.push(Output::Ordered(Box::new(Decision { block: ordered, execution, caught_up })));
-        if !caught_up {
+        if !caught_up && self.announces(epoch, &proposer) {
             self.send(Recipients::Everyone, Message::Commit(commit), Default::default(), outputs);
         }
         for certificate in outcome.left_out {
@@ -62,6 +68,15 @@ impl Sequencer {
             self.checkpoint(outputs);
             self.keep_snapshot();
         }
+    }
+
+    /// Whether this operator tells everybody of a decision: the proposer does, and those next to it in the committee. Members
+    /// see a quorum of precommits themselves; who misses one announcement learns of it from the next, or by asking.
+    fn announces(&self, epoch: Epoch, proposer: &Address) -> bool {
+        let Some((committee, me)) = self.ledger.committee(epoch).zip(self.me.as_ref()) else { return false };
+        let place = |operator| committee.index_of(operator).map(|index| index.position());
+        let (Some(mine), Some(first)) = (place(me), place(proposer)) else { return false };
+        (mine + committee.len() - first) % committee.len() < ANNOUNCERS
     }
 
     /// The next height is the first of a new epoch: its lanes open.

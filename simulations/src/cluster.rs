@@ -3,6 +3,7 @@
 mod config;
 mod flow;
 mod l1;
+mod machine;
 mod post;
 mod states;
 
@@ -146,6 +147,8 @@ pub struct Cluster {
     operators: BTreeMap<Address, Vec<NodeIndex>>,
     first_follower: NodeIndex,
     scratch: Vec<u8>,
+    /// Messages for everyone so far.
+    gossiped: u64,
     submitted: u64,
     /// A hash over everything that happened: equal for equal runs.
     trace: u64,
@@ -221,6 +224,7 @@ impl Cluster {
             addresses,
             operators,
             scratch: Vec::new(),
+            gossiped: 0,
             nodes,
             submitted: 0,
             trace: 0,
@@ -328,35 +332,6 @@ impl Cluster {
     /// Starts a node again after a while.
     pub fn restart_in(&mut self, node: NodeIndex, ms: u64, memory: Memory) {
         self.queue.push(self.now.plus_ms(ms), Event::Restart { node, memory });
-    }
-
-    /// Stops a node for a while, without its noticing: a suspended machine.
-    pub fn pause(&mut self, node: NodeIndex, ms: u64) {
-        self.paused[node] = self.paused[node].max(self.now.plus_ms(ms));
-    }
-
-    /// Lets a node run again.
-    pub fn unpause(&mut self, node: NodeIndex) {
-        self.paused[node] = self.now;
-    }
-
-    /// Sets a node's clock this far off virtual time.
-    pub fn set_skew(&mut self, node: NodeIndex, skew_ms: i64) {
-        self.nodes[node].skew_ms = skew_ms;
-        // The time it asked to be woken at means another moment now.
-        self.input(node, Input::Wake);
-    }
-
-    /// Makes a node's syncs take this much longer, in microseconds; zero ends it.
-    pub fn slow_disk(&mut self, node: NodeIndex, micros: u64) {
-        self.slow_disks.insert(node, micros);
-    }
-
-    /// Makes a node's processor slower, in percent of what its work costs otherwise; 100 ends it.
-    pub fn slow_cpu(&mut self, node: NodeIndex, percent: u64) {
-        if let Some(cpu) = &mut self.cpus[node] {
-            cpu.percent = percent;
-        }
     }
 
     /// Runs until `done`, or until that much virtual time has passed, or an invariant is violated. Whether it was done.

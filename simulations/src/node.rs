@@ -5,7 +5,7 @@ use crate::network::NodeIndex;
 use crate::queue::Instant;
 use squad_sequencer::{After, Config, Input, Memory, Notice, Output, PersistId, Sequencer};
 use squad_types::{Committee, Timestamp};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Notices kept before the frequent kinds are left out.
@@ -48,6 +48,8 @@ pub struct Node {
     pub votes: bool,
     /// The committees it announced last.
     pub committees: Vec<Arc<Committee>>,
+    /// The numbers of the last messages for everyone that it got.
+    pub(crate) gossip: BTreeSet<u64>,
     /// The operators' nodes in these committees; none if that was not looked up since they changed.
     pub(crate) audience: Option<Arc<[NodeIndex]>>,
     /// When it asked to be woken.
@@ -74,6 +76,7 @@ impl Node {
             behind: false,
             votes: false,
             committees: Vec::new(),
+            gossip: BTreeSet::new(),
             audience: None,
             deadline: None,
             waiting: VecDeque::new(),
@@ -117,6 +120,7 @@ impl Node {
         self.performed = 0;
         (self.behind, self.votes) = (false, false);
         self.deadline = None;
+        self.gossip.clear();
         self.waiting.clear();
         self.syncing = [false; 2];
         self.written = [PersistId::default(); 2];

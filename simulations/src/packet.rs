@@ -94,6 +94,8 @@ pub struct Packet {
     pub bytes: u32,
     /// Signatures that a receiver's worker checks.
     pub signatures: u32,
+    /// Its number among what is for everyone: whoever gets it hands it on to the followers that hear it, once.
+    pub gossip: Option<u64>,
     /// The checked message; none if a signature or a digest does not hold, so that every receiver drops it.
     pub verified: Option<VerifiedMessage>,
 }
@@ -113,7 +115,7 @@ impl Packet {
             _ => 1,
         };
         let verified = message.clone().verify(domain, &KeyedHashVerifier).ok();
-        Self { kind, bytes: scratch.len() as u32, signatures, verified }
+        Self { kind, bytes: scratch.len() as u32, signatures, gossip: None, verified }
     }
 }
 

@@ -113,6 +113,9 @@ impl Cluster {
         match parcel.body {
             Body::Message(packet) => {
                 let Some(message) = packet.verified.clone() else { return };
+                if !self.hand_on(node, from, &packet) {
+                    return;
+                }
                 if !self.hears(node, from, &message) {
                     return;
                 }

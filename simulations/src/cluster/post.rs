@@ -1,6 +1,6 @@
 //! Who gets a message, and what a misbehaving sender makes of it.
 
-use super::{Cluster, Event, MISCHIEF_MS};
+use super::{Cluster, Event, MISCHIEF_MS, hears};
 use crate::byzantine::{Sent, Tools};
 use crate::network::NodeIndex;
 use crate::packet::{Body, Packet, Parcel};
@@ -8,6 +8,9 @@ use crate::queue::Instant;
 use squad_sequencer::{Peer, Recipients, VerifiedResponse};
 use squad_types::{KeyedHashSigner, Message, Response, VerifiedMessage};
 use std::sync::Arc;
+
+/// Messages for everyone that a node remembers to have had.
+const MAX_GOSSIP: usize = 1_000;
 
 impl Cluster {
     /// How others know a node.
@@ -50,7 +53,7 @@ impl Cluster {
     }
 
     pub(super) fn publish(&mut self, node: NodeIndex, to: Recipients, message: &Arc<Message>, at: Instant) {
-        let packet = Arc::new(Packet::new(message, &self.domain, &mut self.scratch));
+        let packet = self.pack(message, to == Recipients::Everyone);
         let recipients = self.recipients(node, to);
         if !self.behaviours.contains_key(&node) {
             for peer in recipients.iter() {
@@ -74,8 +77,41 @@ impl Cluster {
 
     /// Sends a message to one node as it is.
     pub(super) fn post(&mut self, node: NodeIndex, to: NodeIndex, message: &Message, at: Instant) {
-        let packet = Arc::new(Packet::new(message, &self.domain, &mut self.scratch));
+        // What a misbehaving node makes of a message goes the same ways.
+        let for_everyone = matches!(message, Message::Commit(_) | Message::Evidence(_) | Message::Ready(_));
+        let packet = self.pack(message, for_everyone);
         self.deliver(node, to, packet, at);
+    }
+
+    fn pack(&mut self, message: &Message, for_everyone: bool) -> Arc<Packet> {
+        let mut packet = Packet::new(message, &self.domain, &mut self.scratch);
+        if for_everyone && packet.verified.is_some() {
+            self.gossiped += 1;
+            packet.gossip = Some(self.gossiped);
+        }
+        Arc::new(packet)
+    }
+
+    /// Whether a node gets this for the first time. An honest operator hands it on to the followers that hear it; what comes to a
+    /// follower twice, its driver drops.
+    pub(super) fn hand_on(&mut self, node: NodeIndex, from: NodeIndex, packet: &Arc<Packet>) -> bool {
+        let Some(number) = packet.gossip else { return true };
+        let seen = &mut self.nodes[node].gossip;
+        let is_new = seen.insert(number);
+        while seen.len() > MAX_GOSSIP {
+            seen.pop_first();
+        }
+        if node >= self.first_follower {
+            return is_new;
+        }
+        if is_new && !self.behaviours.contains_key(&node) {
+            let followers = self.first_follower..self.nodes.len();
+            let listening = followers.filter(|peer| *peer != from && hears(*peer, node, self.first_follower));
+            for peer in listening.collect::<Vec<_>>() {
+                self.deliver(node, peer, Arc::clone(packet), self.now);
+            }
+        }
+        true
     }
 
     fn deliver(&mut self, node: NodeIndex, to: NodeIndex, packet: Arc<Packet>, at: Instant) {
