@@ -111,6 +111,13 @@ impl Statements {
         self.tally.get(&(round, kind, Some(block))).is_some_and(|stake| self.committee.is_quorum(*stake))
     }
 
+    /// Whether over two thirds of stake cast one vote, for a block or for none.
+    pub(crate) fn has_any_quorum(&self, round: Round, kind: VoteKind) -> bool {
+        let least = (round, kind, None);
+        let cast = self.tally.range(least..).take_while(|((at, of, _), _)| (*at, *of) == (round, kind));
+        cast.map(|(_, stake)| stake).any(|stake| self.committee.is_quorum(*stake))
+    }
+
     /// Whether exactly this vote with exactly this signature is here, so that it need not be checked again.
     pub(crate) fn holds(&self, index: ValidatorIndex, vote: &Vote, signature: &squad_types::Signature) -> bool {
         let held = self.vote(vote.round, vote.kind, index);

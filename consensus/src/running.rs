@@ -140,12 +140,21 @@ impl Running {
             }
             return;
         }
+        let settled = self.is_settled(vote, tools);
         let added = tools.shared.watch.add_vote(vote);
         let new = added == Added::New;
         accuse(added, tools.out);
-        if new {
+        if new && !settled {
             self.count_and_feed(vote, tools);
         }
+    }
+
+    /// Whether a prevote comes after a quorum of its round agreed on something, all of whose votes the core has: no other quorum
+    /// can come of that step any more, so this one is kept and neither fed nor logged. Precommits are fed until the decision.
+    fn is_settled(&self, vote: &Verified<Vote>, tools: &Tools<'_>) -> bool {
+        let Vote { kind, round, .. } = vote.statement;
+        let known = tools.shared.watch.at(self.height());
+        kind == VoteKind::Prevote && known.is_some_and(|known| known.has_any_quorum(round, kind))
     }
 
     /// A certificate over votes of this height, unchecked.

@@ -103,3 +103,19 @@ fn nothing_is_signed_before_it_is_allowed() {
     cluster.judge = Box::new(|_, _, _, _| Some(Verdict::Valid));
     cluster.run_until_decided(&[0, 1, 2, 3], 10_000);
 }
+
+#[test]
+fn prevotes_after_a_quorum_are_kept_and_not_logged() {
+    let cluster = decides(&[1; 7]);
+    let prevotes = |height: u64, node: &super::cluster::Node| {
+        let votes = node.log.iter().filter(|entry| entry.height().0 == height);
+        votes
+            .filter(|entry| matches!(entry, crate::LogEntry::Vote(vote) if vote.statement.kind == squad_types::VoteKind::Prevote))
+            .count()
+    };
+    for node in &cluster.nodes {
+        for height in 2..20 {
+            assert_eq!(prevotes(height, node), 5, "a quorum of seven");
+        }
+    }
+}
