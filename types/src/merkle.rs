@@ -10,14 +10,19 @@ const ROOT: u8 = 2;
 
 /// The hash of a leaf whose content is `parts` one after another.
 pub fn leaf(parts: &[&[u8]]) -> Digest {
-    let mut tagged: Vec<&[u8]> = Vec::with_capacity(parts.len() + 1);
-    tagged.push(&[LEAF]);
-    tagged.extend_from_slice(parts);
-    Digest(sha256(&tagged))
+    use sha2::Digest as _;
+    let mut hasher = sha2::Sha256::new();
+    hasher.update([LEAF]);
+    parts.iter().for_each(|part| hasher.update(part));
+    Digest(hasher.finalize().into())
 }
 
 fn node(left: &Digest, right: &Digest) -> Digest {
-    Digest(sha256(&[&[NODE], &left.0, &right.0]))
+    // One piece: the hasher buffers what comes in several, and trees are most of what is hashed.
+    let mut tagged = [NODE; 65];
+    tagged[1..33].copy_from_slice(&left.0);
+    tagged[33..].copy_from_slice(&right.0);
+    Digest(sha256(&[&tagged]))
 }
 
 fn bind(count: u64, top: &Digest) -> MerkleRoot {
