@@ -15,6 +15,11 @@ impl Mempool {
         } else {
             self.within_reach.remove(&id);
         }
+        if lane.held().next().is_some() {
+            self.with_batches.insert(id);
+        } else {
+            self.with_batches.remove(&id);
+        }
         self.reach.insert(id, reach);
     }
 

@@ -11,29 +11,56 @@ struct Candidate {
     tip: Option<Tip>,
 }
 
+/// How far a proposer cuts lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tips {
+    /// As far as an honest threshold acknowledges them.
+    Available,
+    /// As far as this node holds them, where others have had a lane's batches in time so far. A validator that misses one has
+    /// to wait or ask for it, so this is for heights at which all goes well.
+    Held,
+}
+
 impl Mempool {
-    /// The highest batch of a lane that may be cut fresh: available, and certified if the lane is closed.
-    fn cuttable(&self, id: LaneId) -> Option<Tip> {
-        let closed = self.lanes.get(&id)?.fork.is_some();
-        if closed { self.certified(id) } else { self.available(id) }
+    /// The highest batch of a lane that may be cut fresh; certified if the lane is closed.
+    fn cuttable(&self, id: LaneId, tips: Tips) -> Option<Tip> {
+        let lane = self.lanes.get(&id)?;
+        if lane.fork.is_some() {
+            return self.certified(id);
+        }
+        let held = if tips == Tips::Held { lane.prompt_tip() } else { None };
+        self.available(id).max(held)
+    }
+
+    /// A vote waits for a batch of a lane that should be here.
+    pub fn was_late(&mut self, lane: LaneId) {
+        if let Some(lane) = self.lanes.get_mut(&lane) {
+            lane.was_late();
+        }
     }
 
     /// Whether there is anything to order.
-    pub fn has_cut(&self, state: &ChainState) -> bool {
+    pub fn has_cut(&self, state: &ChainState, tips: Tips) -> bool {
         // Only in these can anything be cuttable.
-        let mut lanes = self.within_reach.iter().chain(self.due.learned.keys());
-        lanes.any(|id| self.cuttable(*id).is_some_and(|tip| state.tip(*id).is_none_or(|at| tip.sequence > at.sequence)))
+        let lanes = match tips {
+            Tips::Available => &self.within_reach,
+            Tips::Held => &self.with_batches,
+        };
+        let mut lanes = lanes.iter().chain(self.due.learned.keys());
+        lanes.any(|id| {
+            self.cuttable(*id, tips).is_some_and(|tip| state.tip(*id).is_none_or(|at| tip.sequence > at.sequence))
+        })
     }
 
     /// A cut: one batch of each due lane first, then lane by lane in turns, as much as a block takes.
-    pub fn propose_cut(&self, state: &ChainState) -> Vec<CutEntry> {
+    pub fn propose_cut(&self, state: &ChainState, tips: Tips) -> Vec<CutEntry> {
         let due: Vec<LaneId> = self.due.due(self.config.params.inclusion_heights).map(|(lane, _)| lane).collect();
         let mut candidates: Vec<Candidate> = Vec::new();
         for id in self.lanes.keys().copied() {
             if state.tips_of(id.epoch).is_none() {
                 continue;
             }
-            let Some(tip) = self.cuttable(id) else { continue };
+            let Some(tip) = self.cuttable(id, tips) else { continue };
             let Some(batches) = self.chain(id, state.tip(id), tip) else { continue };
             candidates.push(Candidate { id, batches: batches.into_iter(), tip: None });
         }

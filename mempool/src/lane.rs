@@ -10,6 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 mod flow;
+mod prompt;
+
+pub(crate) use prompt::Promptness;
 
 /// What came of putting a batch into a lane.
 #[derive(Debug)]
@@ -71,6 +74,7 @@ pub(crate) struct Lane {
     pub(crate) pinned: Option<Tip>,
     /// By place in the committee.
     pub(crate) reached: Vec<Option<Reached>>,
+    pub(crate) promptness: Promptness,
 }
 
 impl Lane {
@@ -94,6 +98,7 @@ impl Lane {
             unsettled: false,
             pinned: None,
             reached: vec![None; members],
+            promptness: Promptness::default(),
         }
     }
 

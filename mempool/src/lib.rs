@@ -25,6 +25,7 @@ mod pool;
 mod rejection;
 
 pub use config::{EvmFacts, MempoolConfig, PoolLimits, Source};
+pub use cut::Tips;
 pub use mempool::Mempool;
 pub use outcome::{AckDue, AckFault, AckOutcome, BatchFault, BatchOutcome, MempoolStats, OrderedOutcome, SealDue};
 pub use rejection::Rejection;

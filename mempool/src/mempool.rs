@@ -35,6 +35,8 @@ pub struct Mempool {
     pub(crate) reach: BTreeMap<LaneId, Reach>,
     /// Lanes of which something is available, which are few while there is little to order.
     pub(crate) within_reach: BTreeSet<LaneId>,
+    /// Lanes that hold something above their ordered tips.
+    pub(crate) with_batches: BTreeSet<LaneId>,
 }
 
 /// The places of an epoch's lanes. All of a committee's are opened and dropped together, so they are in its order.
@@ -63,6 +65,7 @@ impl Mempool {
             ack_dirty: false,
             reach: BTreeMap::new(),
             within_reach: BTreeSet::new(),
+            with_batches: BTreeSet::new(),
         };
         mempool.open(committee);
         mempool
@@ -78,7 +81,11 @@ impl Mempool {
         let limits = LaneLimits::new(&self.config.params, committee.len());
         for (at, member) in committee.members().iter().enumerate() {
             let id = LaneId { epoch, author: ValidatorIndex(at as u16) };
-            self.lanes.entry(id).or_insert_with(|| Lane::new(id, member.address, committee.len(), limits));
+            let before = self.lanes.values().rev().find(|lane| lane.author == member.address);
+            let promptness = before.map(|lane| lane.promptness).unwrap_or_default();
+            let lane = self.lanes.entry(id);
+            let lane = lane.or_insert_with(|| Lane::new(id, member.address, committee.len(), limits));
+            lane.promptness = promptness;
         }
         self.acks.entry(epoch).or_insert_with(|| Acks::new(committee, self.config.me));
         self.epoch = epoch;
@@ -102,6 +109,7 @@ impl Mempool {
         self.lanes.retain(|id, _| !expired(id));
         self.reach.retain(|id, _| !expired(id));
         self.within_reach.retain(|id| !expired(id));
+        self.with_batches.retain(|id| !expired(id));
         self.acks.retain(|at, _| at.next() >= epoch);
         self.reported.retain(|at, _| at.next() >= epoch);
         self.due.drop_lanes(|lane| !expired(&lane));
@@ -260,6 +268,7 @@ impl Mempool {
         }
         self.reach.clear();
         self.within_reach.clear();
+        self.with_batches.clear();
         self.ack_dirty = true;
         let ids: Vec<LaneId> = self.lanes.keys().copied().collect();
         ids.into_iter().for_each(|id| self.touch(id));

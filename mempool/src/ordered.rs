@@ -19,6 +19,9 @@ impl Mempool {
         let heights = self.config.params.inclusion_heights;
         let ids: Vec<LaneId> = self.lanes.keys().copied().collect();
         for id in ids {
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.one_height_on();
+            }
             if let (Some(tip), Some(lane)) = (state.tip(id), self.lanes.get_mut(&id))
                 && lane.ordered != Some(tip)
             {

@@ -6,8 +6,8 @@ use crate::record::{Checkpoint, LogRecord, Write};
 use crate::sequencer::{Outputs, Sequencer};
 use squad_types::limits::SIGNERS_LAG;
 use squad_types::{
-    Address, Bitmap, CommitCertificate, Epoch, Height, Message, OrderedBlock, ProposedBlock, Ready, Verified, Vote,
-    VoteKind,
+    Address, Bitmap, CommitCertificate, Epoch, Height, Message, OrderedBlock, ProposedBlock, Ready, Round, Verified,
+    Vote, VoteKind,
 };
 use std::sync::Arc;
 
@@ -50,6 +50,7 @@ impl Sequencer {
         });
         self.readies.retain(|operator, ready| !state.ready.contains(operator) && ready.statement.epoch == state.epoch);
         self.pace.since = self.now;
+        self.pace.went_well = !caught_up && ordered.certificate.round == Round::ZERO;
         let commit = ordered.certificate.clone();
         outputs.push(Output::Ordered(Box::new(Decision { block: ordered, execution, caught_up })));
         if !caught_up && self.announces(epoch, &proposer) {

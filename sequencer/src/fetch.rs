@@ -175,10 +175,11 @@ impl Sequencer {
         let key = want.key();
         let not_before = self.now.plus(haste.pause_ms());
         if let Some(known) = self.fetches.wanted.get_mut(&key) {
-            if known.asked.is_none() && haste < known.haste {
+            if haste < known.haste {
                 known.haste = haste;
                 known.not_before = known.not_before.min(not_before);
                 known.patience = known.patience.min(self.now.plus(haste.patience_ms()));
+                self.hurry(key, hint, outputs);
             }
         } else if self.fetches.wanted.len() < MAX_WANTS {
             let patience = self.now.plus(haste.patience_ms());
@@ -188,6 +189,27 @@ impl Sequencer {
         }
         if haste == Haste::Now {
             self.pursue_unless_asked(key, outputs);
+        }
+    }
+
+    /// What was asked for at leisure is needed now: whoever was asked has had its time, and may have all of it without answering.
+    fn hurry(&mut self, key: WantKey, hint: Option<Peer>, outputs: &mut Outputs) {
+        let Some(wanted) = self.fetches.wanted.get_mut(&key) else { return };
+        let Some(asked) = wanted.asked.and_then(|id| self.fetches.asked.get(&id)) else { return };
+        if hint == Some(asked.peer) {
+            return;
+        }
+        wanted.asked = None;
+        wanted.hint = hint.or(wanted.hint);
+        self.note_late(key);
+        self.pursue_unless_asked(key, outputs);
+    }
+
+    /// A batch that a vote waits for is late: from what is held alone, its lane is not cut here for a while.
+    fn note_late(&mut self, key: WantKey) {
+        let waited_for = self.fetches.wanted.get(&key).is_some_and(|wanted| wanted.haste < Haste::Later);
+        if let (WantKey::Batches(lane, _), true) = (key, waited_for) {
+            self.mempool.was_late(lane);
         }
     }
 
@@ -303,7 +325,10 @@ impl Sequencer {
         for (key, missed_from) in due {
             if !self.still_missing(key) {
                 self.fetches.wanted.remove(&key);
-            } else if !self.still_waits(key, missed_from) {
+                continue;
+            }
+            self.note_late(key);
+            if !self.still_waits(key, missed_from) {
                 self.pursue_unless_asked(key, outputs);
             }
         }
@@ -362,8 +387,9 @@ impl Sequencer {
         if !answered {
             self.on_ask_failed(peer, &asked.request, outputs);
         }
+        // Somebody else may have been asked meanwhile.
         if let Some(key) = asked.want
-            && self.fetches.wanted.contains_key(&key)
+            && self.fetches.wanted.get(&key).is_some_and(|wanted| wanted.asked == Some(id))
         {
             if self.still_missing(key) {
                 // The same peer may hold the rest of a long range: it is asked again only after the others.

@@ -7,6 +7,7 @@ use crate::ledger::Draft;
 use crate::sequencer::{Outputs, Sequencer};
 use crate::timers::Timer;
 use squad_consensus::{Input as Agree, TimeoutToken};
+use squad_mempool::Tips;
 use squad_types::{Bitmap, Height, L1Anchor, Round, Timestamp, limits::SIGNERS_LAG};
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use std::time::Duration;
 pub(crate) struct Pace {
     /// When the last block was decided here.
     pub(crate) since: Timestamp,
+    /// The last height was decided in its first round, before this node's eyes.
+    pub(crate) went_well: bool,
     /// Agreement asked for a block.
     pub(crate) build: Option<(Height, Round)>,
     /// Agreement asked for its propose timer.
@@ -29,7 +32,9 @@ impl Sequencer {
         let idle_until = self.pace.since.plus(self.ledger.params().idle_interval_ms.into());
         let later_round = self.pace.build.is_some_and(|(_, round)| round > Round::ZERO)
             || self.pace.propose.as_ref().is_some_and(|(token, _)| token.round > Round::ZERO);
-        if self.now < idle_until && !later_round && !self.mempool.has_cut(self.ledger.state()) {
+        // Who waits for a proposal gives its proposer time from when it must have something to order.
+        let tips = self.pace.build.map_or(Tips::Available, |(_, round)| self.tips_to_cut(round));
+        if self.now < idle_until && !later_round && !self.mempool.has_cut(self.ledger.state(), tips) {
             self.timers.set(Timer::Idle, idle_until);
             return;
         }
@@ -40,6 +45,14 @@ impl Sequencer {
         if let Some((height, round)) = self.pace.build.take() {
             self.build(height, round, outputs);
         }
+    }
+
+    /// How far this proposer cuts lanes: to what it holds while all goes well, to what is available as soon as a round failed.
+    /// A node without its memory leans on others' acks.
+    fn tips_to_cut(&self, round: Round) -> Tips {
+        let epoch = self.ledger.epoch_of_next();
+        let has_memory = self.guard.lane_closed_until(epoch.previous().unwrap_or(epoch)).is_none();
+        if round == Round::ZERO && self.pace.went_well && has_memory { Tips::Held } else { Tips::Available }
     }
 
     fn build(&mut self, height: Height, round: Round, outputs: &mut Outputs) {
@@ -53,7 +66,7 @@ impl Sequencer {
             now: self.now,
             l1_anchor: L1Anchor::default(),
             signers: self.signers_for(height),
-            cut: self.mempool.propose_cut(self.ledger.state()),
+            cut: self.mempool.propose_cut(self.ledger.state(), self.tips_to_cut(round)),
             readies: self.readies.values().map(|ready| ready.signed().clone()).collect(),
         };
         let built = self.with_proposers(height, |proposers| {

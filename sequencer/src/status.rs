@@ -58,7 +58,7 @@ impl Sequencer {
     }
 
     /// Who proposes in a round of the height under way.
-    fn proposer_of(&self, round: Round) -> Option<Address> {
+    pub fn proposer_of(&self, round: Round) -> Option<Address> {
         let index = self.schedule.as_ref()?.proposer(round);
         let committee = self.ledger.committee(self.ledger.epoch_of_next())?;
         committee.members().get(index.position()).map(|member| member.address)

@@ -1,5 +1,6 @@
 //! Byzantine nodes: an honest node whose messages a behaviour rewrites on their way out, with its key at hand.
 
+mod baiter;
 mod censor;
 mod delayer;
 mod equivocator;
@@ -17,6 +18,7 @@ mod spammer;
 mod two_faced;
 mod two_tongued;
 
+pub use baiter::Baiter;
 pub use censor::Censor;
 pub use delayer::Delayer;
 pub use equivocator::EquivocatingProposer;

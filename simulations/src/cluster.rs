@@ -10,6 +10,7 @@ mod states;
 use l1::{SettlementLayer, View};
 
 use config::hears;
+pub(crate) use config::node_of;
 pub use config::{ClusterConfig, FOLLOWER_PEERS, StakeTableChange, max_transaction_bytes, namespaces};
 
 use crate::byzantine::Behaviour;

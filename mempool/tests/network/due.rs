@@ -1,6 +1,7 @@
 //! The inclusion rule over the whole mempool.
 
 use crate::support::*;
+use squad_mempool::Tips;
 use squad_types::*;
 
 /// Every member's lane holds as much as flow control lets it, all of it certified.
@@ -39,7 +40,7 @@ fn a_left_out_lane_is_announced_once_and_then_required() {
     let state = network.states[0].clone();
     assert_eq!(wait_until_due(&mut network), 16, "each node, each lane, once");
     let node = &network.nodes[0];
-    let cut = node.propose_cut(&state);
+    let cut = node.propose_cut(&state, Tips::Available);
     assert_eq!(node.check_due(&state, &cut), Ok(()));
     assert_eq!(node.check_due(&state, &[]), Err(lane(0)));
     for skipped in 0..4 {
@@ -59,7 +60,7 @@ fn a_part_of_what_is_due_is_enough_only_in_a_full_block() {
             let chain = node.chain(entry.lane, None, entry.tip).unwrap();
             CutEntry { tip: chain[0].tip(), ..*entry }
         };
-        let cut = node.propose_cut(&state);
+        let cut = node.propose_cut(&state, Tips::Available);
         assert_eq!(node.check_due(&state, &cut), Ok(()));
         let short: Vec<_> = cut.iter().map(first).collect();
         assert_eq!(node.check_due(&state, &short), Err(lane(0)), "one batch each leaves room for more");
@@ -83,7 +84,7 @@ fn blocks_full_of_the_smallest_transactions_satisfy_the_rule_too() {
     assert!(waiting > params().max_block_transactions as usize);
     wait_until_due(&mut network);
     let node = &network.nodes[0];
-    let cut = node.propose_cut(&state);
+    let cut = node.propose_cut(&state, Tips::Available);
     assert_eq!(cut.len(), 4);
     assert_eq!(node.check_due(&state, &cut), Ok(()));
     network.run_dry();
@@ -108,5 +109,5 @@ fn an_expired_lane_is_never_due() {
     let mut later = network.states[0].clone();
     later.epoch = Epoch(2);
     assert_eq!(network.nodes[0].check_due(&later, &[]), Ok(()));
-    assert_eq!(network.nodes[0].propose_cut(&later), []);
+    assert_eq!(network.nodes[0].propose_cut(&later, Tips::Available), []);
 }

@@ -1,7 +1,7 @@
 //! Epochs: lanes live one epoch longer than they are written.
 
 use crate::support::*;
-use squad_mempool::SealDue;
+use squad_mempool::{SealDue, Tips};
 use squad_types::*;
 
 fn in_epoch(state: &ChainState, epoch: u64) -> ChainState {
@@ -25,7 +25,7 @@ fn lanes_of_the_epoch_before_are_acknowledged_certified_and_cut() {
     let tip = network.batches.values().next().unwrap().tip();
     assert_eq!(network.nodes[1].certified(lane(0)), Some(tip));
     let state = in_epoch(&network.states[0], 1);
-    assert_eq!(network.nodes[1].propose_cut(&state), [CutEntry { lane: lane(0), tip }]);
+    assert_eq!(network.nodes[1].propose_cut(&state, Tips::Available), [CutEntry { lane: lane(0), tip }]);
     // New batches go to the new lane.
     network.submit(0, 100);
     network.seal(0);

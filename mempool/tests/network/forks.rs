@@ -1,7 +1,7 @@
 //! An author that signs two headers at one place.
 
 use crate::support::*;
-use squad_mempool::{AckOutcome, BatchFault, BatchOutcome, Mempool};
+use squad_mempool::{AckOutcome, BatchFault, BatchOutcome, Mempool, Tips};
 use squad_types::*;
 
 fn is_fork(outcome: &BatchOutcome) -> bool {
@@ -84,7 +84,7 @@ fn what_was_secured_before_the_fork_stays_certified_and_is_cut_though_every_ack_
     assert_eq!(node.certified(lane(3)), Some(first.tip()));
     let certificate = node.certificate(lane(3), first.tip()).unwrap();
     assert_eq!(certificate.verify(&domain(), &committee(0, 4), &KeyedHashVerifier), Ok(first.tip()));
-    assert_eq!(node.propose_cut(&network.states[0]), [CutEntry { lane: lane(3), tip: first.tip() }]);
+    assert_eq!(node.propose_cut(&network.states[0], Tips::Available), [CutEntry { lane: lane(3), tip: first.tip() }]);
 
     // A node that acknowledged the other branch may vote for this one once it knows the certificate.
     let late = &mut network.nodes[1];
@@ -95,7 +95,7 @@ fn what_was_secured_before_the_fork_stays_certified_and_is_cut_though_every_ack_
     assert!(late.contradicts_own_ack(lane(3), first.tip()));
     late.on_certificate(certificate);
     assert!(!late.contradicts_own_ack(lane(3), first.tip()));
-    assert_eq!(late.propose_cut(&network.states[0]), [CutEntry { lane: lane(3), tip: first.tip() }]);
+    assert_eq!(late.propose_cut(&network.states[0], Tips::Available), [CutEntry { lane: lane(3), tip: first.tip() }]);
 }
 
 #[test]
@@ -106,10 +106,10 @@ fn without_a_certificate_nothing_of_a_closed_lane_is_cut() {
     node.on_batch(first.clone());
     hear(node, 1, 1, &[None, None, None, Some(first.tip())]);
     hear(node, 2, 1, &[None, None, None, Some(first.tip())]);
-    assert_eq!(node.propose_cut(&network.states[0]).len(), 1);
+    assert_eq!(node.propose_cut(&network.states[0], Tips::Available).len(), 1);
     let BatchOutcome::Fork { pair, .. } = node.on_batch(other) else { panic!() };
     node.on_fork(&pair);
-    assert_eq!(node.propose_cut(&network.states[0]), []);
+    assert_eq!(node.propose_cut(&network.states[0], Tips::Available), []);
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn an_author_that_acknowledges_its_other_branch_takes_no_certificate_back() {
         node.on_ack(turned.0.clone(), turned.1.clone());
         assert_eq!(node.certified(lane(3)), Some(one.tip()), "a certificate is lost ({late})");
         assert!(node.certificate(lane(3), one.tip()).is_some());
-        let cut = node.propose_cut(&Network::new(4, 1).states[0]);
+        let cut = node.propose_cut(&Network::new(4, 1).states[0], Tips::Available);
         assert_eq!(cut, [CutEntry { lane: lane(3), tip: one.tip() }]);
     }
 }

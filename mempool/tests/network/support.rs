@@ -1,6 +1,6 @@
 //! A network of mempools without consensus: blocks are whatever cut a node proposes, given to all.
 
-use squad_mempool::{AckDue, AckOutcome, BatchOutcome, Mempool, MempoolConfig, PoolLimits, SealDue, Source};
+use squad_mempool::{AckDue, AckOutcome, BatchOutcome, Mempool, MempoolConfig, PoolLimits, SealDue, Source, Tips};
 use squad_types::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -266,7 +266,7 @@ impl Network {
             return self.follow(proposer);
         }
         let mut state = self.states[self.at[proposer]].clone();
-        let cut = self.nodes[proposer].propose_cut(&state);
+        let cut = self.nodes[proposer].propose_cut(&state, Tips::Available);
         self.nodes[proposer].check_due(&state, &cut).unwrap();
         assert!(cut.is_sorted() && cut.windows(2).all(|pair| pair[0].lane < pair[1].lane));
         let bytes: usize = cut

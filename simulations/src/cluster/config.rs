@@ -127,6 +127,13 @@ pub(super) fn address(node: NodeIndex) -> Address {
     Address(bytes)
 }
 
+/// The node of its own number that runs for an operator: the other way of [`address`].
+pub(crate) fn node_of(address: &Address) -> NodeIndex {
+    let mut number = [0; 8];
+    number.copy_from_slice(&address.0[12..]);
+    u64::from_be_bytes(number) as NodeIndex
+}
+
 /// The largest transaction that simulated networks take: as large as the protocol allows, if it fits a batch.
 pub fn max_transaction_bytes(params: &Params, members: usize) -> usize {
     MAX_TRANSACTION_BYTES.min(params.max_batch_bytes(members).saturating_sub(64))

@@ -242,6 +242,7 @@ impl Draw {
                     BehaviourName::Delayer => 20 + self.rng.below(400),
                     BehaviourName::Censor => self.rng.below(self.members as u64),
                     BehaviourName::CertificateHoarder => 200 + self.rng.below(2_000),
+                    BehaviourName::Baiter => 50 + self.rng.below(1_000),
                     BehaviourName::Spammer => 2 + self.rng.below(4),
                     _ => 0,
                 };

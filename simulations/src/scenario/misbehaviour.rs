@@ -43,11 +43,13 @@ pub enum BehaviourName {
     MalformingProposer,
     /// Signatures and quorums that are none.
     Forger,
+    /// Own batches to the next proposer at once and to all others late. Strength: milliseconds.
+    Baiter,
 }
 
 impl BehaviourName {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Silent,
         Self::EquivocatingProposer,
         Self::EquivocatingVoter,
@@ -66,6 +68,7 @@ impl BehaviourName {
         Self::Fabulist,
         Self::MalformingProposer,
         Self::Forger,
+        Self::Baiter,
     ];
 
     /// Its name in scenarios.

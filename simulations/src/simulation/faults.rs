@@ -2,8 +2,8 @@
 
 use super::Simulation;
 use crate::byzantine::{
-    Behaviour, Censor, CertificateHoarder, Delayer, EquivocatingProposer, EquivocatingVoter, Fabulist, Forger, Kept,
-    LaneForker, LockIgnoringVoter, MalformingProposer, Naysayer, Replayer, SelectiveSender, Silent, Spammer,
+    Baiter, Behaviour, Censor, CertificateHoarder, Delayer, EquivocatingProposer, EquivocatingVoter, Fabulist, Forger,
+    Kept, LaneForker, LockIgnoringVoter, MalformingProposer, Naysayer, Replayer, SelectiveSender, Silent, Spammer,
     TwoTonguedAcker,
 };
 use crate::network::NodeIndex;
@@ -229,6 +229,7 @@ impl Simulation {
             BehaviourName::Fabulist => Box::new(Fabulist),
             BehaviourName::MalformingProposer => Box::new(MalformingProposer::default()),
             BehaviourName::Forger => Box::new(Forger::default()),
+            BehaviourName::Baiter => Box::new(Baiter { by_ms: strength(300) }),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One of four misbehaves.
 
-use squad_simulations::byzantine::{EquivocatingProposer, EquivocatingVoter, LaneForker, Silent};
+use squad_simulations::byzantine::{Baiter, EquivocatingProposer, EquivocatingVoter, LaneForker, Silent};
 use squad_simulations::{Cluster, ClusterConfig};
 use squad_types::{Height, Round};
 
@@ -69,4 +69,35 @@ fn a_forked_lane_closes_and_the_others_go_on() {
         let height = cluster.lowest(1..4);
         assert!(cluster.run_until(5_000, |c| c.lowest(1..4) > Height(height.0 + 3)), "seed {seed}: no more heights");
     }
+}
+
+/// Ten nodes, twenty milliseconds apart, one of which gets a transaction every twenty: for each height of an honest proposer in
+/// twenty seconds, whether it took more than half as long again as three delays.
+fn slow_heights(corrupt: impl Fn(&mut Cluster)) -> Vec<bool> {
+    let mut config = ClusterConfig::equal(31, 10);
+    config.links.delay = 20_000;
+    config.links.jitter = 1_000;
+    config.params = squad_types::Params::default();
+    let mut cluster = Cluster::new(&config);
+    corrupt(&mut cluster);
+    cluster.start_all();
+    cluster.run(1_000);
+    for at in 0..1_000 {
+        cluster.submit(at % 10, 200);
+        cluster.run(20);
+    }
+    let decided: Vec<_> = cluster.invariants.blocks().map(|block| (block.at, block.proposer)).collect();
+    let honest = decided.windows(2).filter(|pair| (0..7).any(|node| cluster.address(node) == pair[1].1));
+    honest.map(|pair| pair[1].0.0 - pair[0].0.0 > 90_000).collect()
+}
+
+#[test]
+fn who_shows_batches_to_the_next_proposers_alone_is_soon_cut_by_acks_only() {
+    let count = |heights: &[bool]| heights.iter().filter(|slow| **slow).count();
+    assert_eq!(count(&slow_heights(|_| {})), 0);
+    let baited = slow_heights(|cluster| (7..10).for_each(|node| cluster.corrupt(node, Baiter { by_ms: 300 })));
+    let (first, last) = baited.split_at(baited.len() / 2);
+    assert!(count(first) > 0, "nobody took the bait");
+    assert!(count(first) * 4 < first.len(), "{} of {} heights waited", count(first), first.len());
+    assert!(count(last) * 10 < last.len(), "{} of the last {} heights waited", count(last), last.len());
 }
