@@ -25,6 +25,9 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Scenario> {
     parse(&text).map_err(|problems| anyhow::anyhow!("{} is no scenario:\n{problems}", path.display()))
 }
 
+/// Nodes whose states are printed after a violation.
+const STATES_SHOWN: usize = 32;
+
 /// Runs a scenario. Whether everything held.
 pub(super) fn run(
     path: &Path,
@@ -64,7 +67,10 @@ pub(super) fn run(
     }
     if let Verdict::Violated(failure) = &outcome.verdict {
         eprintln!("violated at event {}, {} µs after the start:", failure.event, failure.at_us);
-        failure.states.iter().for_each(|state| eprintln!("  {state}"));
+        failure.states.iter().take(STATES_SHOWN).for_each(|state| eprintln!("  {state}"));
+        if let Some(more) = failure.states.len().checked_sub(STATES_SHOWN).filter(|more| *more > 0) {
+            eprintln!("  and {more} nodes more");
+        }
     }
     if let Some(out) = out {
         write_tables(&simulation, out).with_context(|| format!("cannot write into {}", out.display()))?;

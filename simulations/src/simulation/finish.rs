@@ -56,6 +56,9 @@ const GAIN: u64 = 4;
 /// How often the end looks whether it may end.
 const LOOK_MS: u64 = 50;
 
+/// Nodes that a violation names one by one: a run may have a thousand.
+const NODES_NAMED: usize = 12;
+
 impl Simulation {
     /// Runs, and takes a panic of the code under test for what it is: a violation.
     pub fn run_guarded(&mut self) -> Outcome {
@@ -124,7 +127,9 @@ impl Simulation {
             .map(|node| format!("node {node} is at {}", self.cluster.height(node)))
             .collect();
         if !slow.is_empty() {
-            return Some(Violation::new("liveness", format!("not at height {target}: {}", slow.join(", "))));
+            let (shown, more) = slow.split_at(slow.len().min(NODES_NAMED));
+            let more = if more.is_empty() { String::new() } else { format!(", and {} more", more.len()) };
+            return Some(Violation::new("liveness", format!("not at height {target}: {}{more}", shown.join(", "))));
         }
         // Who takes transactions has to order one, sent after all faults. One that is told to wait is asked again.
         probes.retain(|(_, id)| !self.cluster.invariants.was_refused(id));
