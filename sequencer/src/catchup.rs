@@ -32,6 +32,8 @@ pub(crate) struct CatchUp {
     /// The highest verified decision.
     target: Height,
     queue: BTreeMap<Height, OrderedBlock>,
+    /// A verified decision of the next height whose block has not come.
+    decided: Option<CommitCertificate>,
     asking: bool,
     failed: BTreeSet<Peer>,
     /// When peers that are behind were last told so; only connected ones, so it is as bounded as those are.
@@ -99,6 +101,9 @@ impl Sequencer {
             return;
         }
         self.catchup.raise_target(height);
+        if height == next {
+            self.catchup.decided = Some(certificate);
+        }
         if height > next || self.agreeing.is_none() {
             self.start_catching_up(outputs);
         } else if !self.timers.is_set(Timer::CatchUp) {
@@ -218,6 +223,7 @@ impl Sequencer {
         if !self.catchup.behind {
             return;
         }
+        self.queue_what_is_held();
         for _ in 0..MAX_QUEUE {
             let next = self.ledger.height().next();
             let Some(ordered) = self.catchup.queue.get(&next).cloned() else { break };
@@ -237,6 +243,22 @@ impl Sequencer {
             self.finish_catching_up(outputs);
         } else {
             self.ask_for_blocks(outputs);
+        }
+    }
+
+    /// A block that this node got as a proposal needs nothing more than its certificate. Who sends that may be the only one that
+    /// has decided, and may keep the block to itself; those who voted for it have it.
+    fn queue_what_is_held(&mut self) {
+        let next = self.ledger.height().next();
+        let Some(certificate) = self.catchup.decided.take_if(|decided| decided.height <= next) else { return };
+        if certificate.height < next || self.catchup.queue.contains_key(&next) || !self.ledger.window_is_complete() {
+            return;
+        }
+        let logged = || self.consensus.as_ref()?.proposal(next, certificate.round, certificate.block);
+        let known = self.judgements.block(&certificate.block).cloned();
+        if let Some(block) = known.or_else(|| logged().map(|proposal| Arc::clone(proposal.block()))) {
+            // What it skips follows from the window, which is here.
+            self.catchup.queue(OrderedBlock { block, certificate, skipped: Vec::new() });
         }
     }
 

@@ -29,6 +29,12 @@ fn an_author_that_turns_to_its_other_branch_halts_nobody() {
 }
 
 #[test]
+fn a_block_that_is_held_needs_nobody_but_its_certificate() {
+    // A liar alone saw the quorum. It says so, and gives the block to nobody.
+    holds(include_str!("failures/decided-by-a-liar-alone.toml"));
+}
+
+#[test]
 fn what_too_few_heard_before_its_author_forgot_it_may_be_said_otherwise() {
     let scenario = parse(include_str!("../../scenarios/stale-disk-heard-by-few.toml")).unwrap();
     let mut simulation = Simulation::new(scenario).unwrap();
