@@ -149,7 +149,7 @@ impl Calibration {
 
     fn write(&self, found: &Found) -> anyhow::Result<()> {
         write(&self.out.join("calibration.json"), &serde_json::to_string_pretty(found)?)?;
-        write(&self.out.join("calibration.csv"), &found.comparison.csv())?;
+        found.comparison.quantiles()?.write(&self.out, "calibration")?;
         report::report(&self.out).map(|_| ())
     }
 }

@@ -26,7 +26,7 @@ enum Command {
         /// Another seed than the file's.
         #[arg(long)]
         seed: Option<u64>,
-        /// Write results into this directory: CSV files, the summary, the scenario as it was run.
+        /// Write results into this directory: tables as CSV and as Parquet, the summary, the scenario as it was run.
         #[arg(long)]
         out: Option<PathBuf>,
         /// Write every event into this file, one JSON object a line.
@@ -124,6 +124,10 @@ fn seeds(text: &str) -> Result<(u64, u64), String> {
     let wrong = || format!("{text:?} is not a range of seeds; expected first..last, such as 1..1000");
     let (first, last) = text.split_once("..").ok_or_else(wrong)?;
     let (first, last) = (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);
+    // A scenario and a table hold no larger ones.
+    if last > i64::MAX as u64 {
+        return Err(format!("{last} is too large a seed; the largest is {}", i64::MAX));
+    }
     if first > last { Err(wrong()) } else { Ok((first, last)) }
 }
 

@@ -26,6 +26,7 @@ pub mod shards;
 pub mod shrink;
 pub mod simulation;
 pub mod sweep;
+pub mod table;
 pub mod trace;
 pub mod traffic;
 pub mod watch;

@@ -67,7 +67,7 @@ pub(super) fn run(
         failure.states.iter().for_each(|state| eprintln!("  {state}"));
     }
     if let Some(out) = out {
-        write_tables(&simulation, out).with_context(|| format!("cannot write into {}", out.display()))?;
+        write_tables(&simulation, out)?;
         std::fs::write(out.join("summary.json"), serde_json::to_string_pretty(&summary)?)?;
         write_record(&simulation, &summary, out)?;
         write_forks(&simulation, out)?;
