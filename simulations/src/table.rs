@@ -70,7 +70,7 @@ impl Column {
             (Kind::Integer, Cell::Integer(value)) => i64::try_from(*value).is_ok(),
             (Kind::Number, Cell::Number(_)) => true,
             // A line break would end the line; empty text would be read as nothing.
-            (Kind::Text, Cell::Text(text)) => !text.contains(['\n', '\r']) && !(self.optional && text.is_empty()),
+            (Kind::Text, Cell::Text(text)) => !(text.contains(['\n', '\r']) || self.optional && text.is_empty()),
             _ => false,
         }
     }

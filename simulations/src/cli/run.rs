@@ -1,6 +1,8 @@
 //! `squad-sim run`.
 
+use super::Ended;
 use crate::campaign::failure_file;
+use crate::progress::note;
 use crate::replay::Recorder;
 use crate::results::{Summary, write_forks, write_record, write_tables};
 use crate::scenario::{Profile, Scenario, parse};
@@ -25,7 +27,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Scenario> {
     parse(&text).map_err(|problems| anyhow::anyhow!("{} is no scenario:\n{problems}", path.display()))
 }
 
-/// Runs a scenario. Whether everything held.
+/// Runs a scenario.
 pub(super) fn run(
     path: &Path,
     seed: Option<u64>,
@@ -33,7 +35,7 @@ pub(super) fn run(
     trace: Option<&Path>,
     window: (u64, u64),
     json: bool,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Ended> {
     let mut scenario = read(path)?;
     if let Some(seed) = seed {
         scenario.seed = seed;
@@ -57,14 +59,9 @@ pub(super) fn run(
         trace.finish().context("the trace is not complete")?;
     }
     let summary = Summary::new(&simulation, &outcome, started.elapsed().as_secs_f64());
-    if json {
-        println!("{}", serde_json::to_string_pretty(&summary)?);
-    } else {
-        print!("{}", summary.text());
-    }
     if let Verdict::Violated(failure) = &outcome.verdict {
-        eprintln!("violated at event {}, {} µs after the start:", failure.event, failure.at_us);
-        failure.states.iter().for_each(|state| eprintln!("  {state}"));
+        note(format_args!("violated at event {}, {} µs after the start:", failure.event, failure.at_us));
+        failure.states.iter().for_each(|state| note(format_args!("  {state}")));
     }
     if let Some(out) = out {
         write_tables(&simulation, out)?;
@@ -76,5 +73,6 @@ pub(super) fn run(
             std::fs::write(out.join("failure.toml"), text)?;
         }
     }
-    Ok(!matches!(outcome.verdict, Verdict::Violated(_)))
+    let text = if json { serde_json::to_string_pretty(&summary)? + "\n" } else { summary.text() };
+    Ok(Ended { text, held: !matches!(outcome.verdict, Verdict::Violated(_)) })
 }
