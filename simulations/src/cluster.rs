@@ -13,7 +13,7 @@ pub use config::{ClusterConfig, FOLLOWER_PEERS, StakeTableChange, max_transactio
 
 use crate::byzantine::Behaviour;
 use crate::cpu::{Cores, Counter, CountingSigner, CountingVerifier, Cpu};
-use crate::disk::Stream;
+use crate::disk::{Stream, SyncTimes};
 use crate::invariants::{Invariants, Violation};
 use crate::network::pipe::Pipe;
 use crate::network::{Network, NodeIndex};
@@ -133,8 +133,7 @@ pub struct Cluster {
     mischief: BTreeSet<NodeIndex>,
     questions: Questions,
     next_question: u64,
-    sync_micros: u64,
-    sync_jitter_micros: u64,
+    sync_times: SyncTimes,
     slow_disks: BTreeMap<NodeIndex, u64>,
     paused: Vec<Instant>,
     cpus: Vec<Option<Cpu>>,
@@ -208,8 +207,7 @@ impl Cluster {
             mischief: BTreeSet::new(),
             questions: Questions::new(),
             next_question: 0,
-            sync_micros: config.sync_micros,
-            sync_jitter_micros: config.sync_jitter_micros,
+            sync_times: config.sync_times.clone(),
             slow_disks: BTreeMap::new(),
             paused: vec![Instant::default(); config.nodes()],
             cpus,

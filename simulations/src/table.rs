@@ -169,9 +169,13 @@ impl Cell {
         if let Self::Integer(value) = self { Some(*value) } else { None }
     }
 
-    /// The number that it is.
+    /// The number that it is, whole or not.
     pub fn number(&self) -> Option<f64> {
-        if let Self::Number(value) = self { Some(*value) } else { None }
+        match self {
+            Self::Integer(value) => Some(*value as f64),
+            Self::Number(value) => Some(*value),
+            Self::Empty | Self::Text(_) => None,
+        }
     }
 
     /// The text that it is.

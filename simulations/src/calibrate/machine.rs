@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 const STREAMS: usize = 2;
 /// Syncs of each file that are measured.
 const SYNCS: usize = 200;
+/// Parts into which their distribution is divided.
+const PARTS: usize = 1_000;
 /// Bytes of each write before one: what a vote's record takes.
 const RECORD: usize = 512;
 /// Between two of them.
@@ -24,7 +26,7 @@ const ROUND_TRIPS: usize = 300;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What was measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Machine {
     /// Cores that all operators share.
     pub cores: usize,
@@ -34,6 +36,8 @@ pub struct Machine {
     pub sync_p50_us: u64,
     /// Its mean, which rare long ones make.
     pub sync_mean_us: u64,
+    /// The shortest, the longest, and what divides all others into a thousand parts.
+    pub sync_quantiles_us: Vec<u64>,
     /// One way over loopback between two threads, in microseconds: half of the median round trip.
     pub loopback_us: u64,
     /// An idle operator's answer to a client's smallest question, in microseconds: the median round trip.
@@ -50,6 +54,7 @@ impl Machine {
             sync_p10_us: percentile(&syncs, 10),
             sync_p50_us: percentile(&syncs, 50),
             sync_mean_us: syncs.iter().sum::<u64>() / syncs.len().max(1) as u64,
+            sync_quantiles_us: quantiles(&syncs, PARTS),
             loopback_us: loopback().context("loopback")? / 2,
             client_us: 0,
         })
@@ -57,14 +62,28 @@ impl Machine {
 
     pub(super) fn text(&self) -> String {
         format!(
-            "measured: fdatasync p10 {} µs, p50 {} µs, mean {} µs; loopback {} µs one way; a client's question {} µs; {} cores",
-            self.sync_p10_us, self.sync_p50_us, self.sync_mean_us, self.loopback_us, self.client_us, self.cores
+            "measured: fdatasync p10 {} µs, p50 {} µs, mean {} µs, at most {} µs; loopback {} µs one way; a client's question \
+             {} µs; {} cores",
+            self.sync_p10_us,
+            self.sync_p50_us,
+            self.sync_mean_us,
+            self.sync_quantiles_us.last().copied().unwrap_or_default(),
+            self.loopback_us,
+            self.client_us,
+            self.cores
         )
     }
 }
 
 fn percentile(sorted: &[u64], percent: usize) -> u64 {
     sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
+}
+
+/// The least and the largest of sorted values, and what divides them into so many parts; fewer, if there are fewer values.
+fn quantiles(sorted: &[u64], parts: usize) -> Vec<u64> {
+    let last = sorted.len().saturating_sub(1);
+    let parts = parts.min(last).max(1);
+    (0..=parts).filter_map(|part| sorted.get(last * part / parts)).copied().collect()
 }
 
 fn micros(since: Instant) -> u64 {
@@ -184,8 +203,18 @@ mod tests {
         assert_eq!((machine.cores, std::fs::read_dir(&dir).unwrap().count()), (3, 0));
         std::fs::remove_dir(&dir).unwrap();
         assert!(machine.sync_p10_us <= machine.sync_p50_us);
+        let quantiles = &machine.sync_quantiles_us;
+        assert!(quantiles.len() == 2 * STREAMS * SYNCS && quantiles.is_sorted(), "{quantiles:?}");
         let nowhere = Machine::measure(&dir.join("nowhere"), 1, None).unwrap_err();
         assert!(format!("{nowhere:#}").contains("nowhere"), "{nowhere:#}");
+    }
+
+    #[test]
+    fn quantiles_begin_with_the_least_and_end_with_the_largest() {
+        let sorted: Vec<u64> = (0..=1_000).collect();
+        assert_eq!(quantiles(&sorted, 4), [0, 250, 500, 750, 1_000]);
+        assert_eq!(quantiles(&[3, 9], 4), [3, 9]);
+        assert_eq!((quantiles(&[3], 4), quantiles(&[], 4)), (vec![3, 3], vec![]));
     }
 
     #[test]

@@ -58,9 +58,7 @@ impl Run<'_> {
                 cores: self.machine.cores,
                 machine_cores: Some(self.machine.cores),
                 driver_us: self.driver_us,
-                // Evenly spread, with the least and the mean that were measured.
-                sync_us: self.machine.sync_p10_us,
-                sync_jitter_us: 2 * self.machine.sync_mean_us.saturating_sub(self.machine.sync_p10_us),
+                sync_quantiles_us: self.machine.sync_quantiles_us.clone(),
                 ..NodeSpec::default()
             },
             load: vec![LoadSpec {

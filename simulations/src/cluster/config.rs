@@ -1,6 +1,7 @@
 //! What a cluster is made of.
 
 use crate::cpu::CostTable;
+use crate::disk::SyncTimes;
 use crate::network::places::Places;
 use crate::network::{Links, NodeIndex};
 use squad_sequencer::Config;
@@ -35,10 +36,8 @@ pub struct ClusterConfig {
     pub cpu: Option<(CostTable, usize)>,
     /// Cores of one machine that all nodes share, where work takes time; without it, nobody waits for another's.
     pub shared_cores: Option<usize>,
-    /// How long a sync takes, in microseconds.
-    pub sync_micros: u64,
-    /// And up to this much more.
-    pub sync_jitter_micros: u64,
+    /// How long syncs take.
+    pub sync_times: SyncTimes,
     /// Changes of stake.
     pub stake_changes: Vec<StakeTableChange>,
     /// A node this many heights behind starts from a snapshot.
@@ -83,8 +82,7 @@ impl ClusterConfig {
             bandwidth: None,
             cpu: None,
             shared_cores: None,
-            sync_micros: 500,
-            sync_jitter_micros: 0,
+            sync_times: SyncTimes::Even(500, 0),
             stake_changes: Vec::new(),
             snapshot_gap: 10_000,
             checkpoint_interval: 16,

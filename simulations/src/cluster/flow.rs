@@ -184,8 +184,7 @@ impl Cluster {
         let upto = self.nodes[node].disk.last(stream);
         let life = self.nodes[node].life;
         let slow = self.slow_disks.get(&node).copied().unwrap_or_default();
-        let jitter = if self.sync_jitter_micros == 0 { 0 } else { self.rng.below(self.sync_jitter_micros + 1) };
-        let done = at.plus(self.sync_micros + slow + jitter);
+        let done = at.plus(self.sync_times.draw(&mut self.rng) + slow);
         self.queue.push(done, Event::Synced { node, stream, upto, life });
     }
 

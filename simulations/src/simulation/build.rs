@@ -2,6 +2,7 @@
 
 use crate::cluster::{Cluster, ClusterConfig, StakeTableChange};
 use crate::cpu::CostTable;
+use crate::disk::SyncTimes;
 use crate::network::Links;
 use crate::network::places::{Places, PlacesError};
 use crate::network::spread::Spread;
@@ -50,8 +51,10 @@ pub(super) fn config(scenario: &Scenario) -> Result<ClusterConfig, BuildError> {
         Costs::Measured => Some((CostTable { driver: node.driver_us * 1_000, ..CostTable::measured() }, node.cores)),
     };
     config.shared_cores = node.machine_cores;
-    config.sync_micros = node.sync_us;
-    config.sync_jitter_micros = node.sync_jitter_us;
+    config.sync_times = match node.sync_quantiles_us.as_slice() {
+        [] => SyncTimes::Even(node.sync_us, node.sync_jitter_us),
+        quantiles => SyncTimes::Quantiles(quantiles.to_vec()),
+    };
     config.snapshot_gap = node.snapshot_gap;
     config.checkpoint_interval = node.checkpoint_interval;
     for change in &scenario.committee.change {
