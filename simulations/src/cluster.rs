@@ -5,15 +5,17 @@ mod flow;
 mod l1;
 mod post;
 mod states;
+mod waits;
 
 use l1::{SettlementLayer, View};
 
 use config::hears;
 pub use config::{ClusterConfig, FOLLOWER_PEERS, StakeTableChange, max_transaction_bytes, namespaces};
+use waits::Waits;
 
 use crate::byzantine::Behaviour;
 use crate::cpu::{Cores, Counter, CountingSigner, CountingVerifier, Cpu};
-use crate::disk::{Stream, SyncTimes};
+use crate::disk::Stream;
 use crate::invariants::{Invariants, Violation};
 use crate::network::pipe::Pipe;
 use crate::network::{Network, NodeIndex};
@@ -133,7 +135,7 @@ pub struct Cluster {
     mischief: BTreeSet<NodeIndex>,
     questions: Questions,
     next_question: u64,
-    sync_times: SyncTimes,
+    waits: Waits,
     slow_disks: BTreeMap<NodeIndex, u64>,
     paused: Vec<Instant>,
     cpus: Vec<Option<Cpu>>,
@@ -207,7 +209,7 @@ impl Cluster {
             mischief: BTreeSet::new(),
             questions: Questions::new(),
             next_question: 0,
-            sync_times: config.sync_times.clone(),
+            waits: Waits::new(config),
             slow_disks: BTreeMap::new(),
             paused: vec![Instant::default(); config.nodes()],
             cpus,

@@ -15,35 +15,6 @@ pub enum Stream {
     Bulk,
 }
 
-/// How long syncs take, in microseconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SyncTimes {
-    /// At least, and up to how much more, evenly spread.
-    Even(u64, u64),
-    /// The least, the longest, and what divides all others into equal parts; linear in between.
-    Quantiles(Vec<u64>),
-}
-
-impl SyncTimes {
-    /// How long one takes.
-    pub(crate) fn draw(&self, rng: &mut Rng) -> u64 {
-        match self {
-            Self::Even(least, 0) => *least,
-            Self::Even(least, spread) => least + rng.below(spread + 1),
-            Self::Quantiles(quantiles) => {
-                /// Steps within a part.
-                const STEPS: u64 = 1 << 20;
-                let parts = quantiles.len().saturating_sub(1) as u64;
-                let drawn = rng.below(parts * STEPS + 1);
-                let (part, step) = ((drawn / STEPS) as usize, drawn % STEPS);
-                let at = |place: usize| quantiles.get(place).copied().unwrap_or_default();
-                let more = at(part + 1).saturating_sub(at(part));
-                at(part) + (u128::from(more) * u128::from(step) / u128::from(STEPS)) as u64
-            }
-        }
-    }
-}
-
 /// Both streams, with how far each is durable.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
@@ -273,27 +244,5 @@ impl Store for Disk {
     fn batches(&self, lane: LaneId, from: Sequence) -> Vec<Batch> {
         let range = self.batches.range((lane, from)..=(lane, Sequence(u64::MAX)));
         range.flat_map(|(_, slot)| slot.iter().map(VerifiedBatch::to_batch)).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn syncs_take_as_long_as_their_quantiles_say() {
-        let times = SyncTimes::Quantiles(vec![100, 200, 1_000, 9_000]);
-        let mut rng = Rng::new(1);
-        let mut drawn: Vec<u64> = (0..30_000).map(|_| times.draw(&mut rng)).collect();
-        drawn.sort_unstable();
-        assert!(drawn[0] >= 100 && drawn[29_999] <= 9_000 && drawn[29_999] > 8_900, "{:?}", (drawn[0], drawn[29_999]));
-        // A third each, and linear within it.
-        for (place, expected) in [(5_000, 150), (10_000, 200), (15_000, 600), (20_000, 1_000), (25_000, 5_000)] {
-            let found = drawn[place];
-            assert!(found.abs_diff(expected) <= expected / 20, "{found} in place of {expected} at {place}");
-        }
-        assert_eq!(SyncTimes::Quantiles(vec![70]).draw(&mut rng), 70);
-        assert_eq!(SyncTimes::Even(70, 0).draw(&mut rng), 70);
-        assert!((0..100).all(|_| (70..=72).contains(&SyncTimes::Even(70, 2).draw(&mut rng))));
     }
 }

@@ -79,6 +79,12 @@ impl Devnet {
         self.ready["operators"][operator]["rpc"].as_str().context("the devnet does not say where its operators are")
     }
 
+    /// The operators' process ids.
+    pub(super) fn processes(&self) -> Vec<u64> {
+        let operators = self.ready["operators"].as_array().into_iter().flatten();
+        operators.filter_map(|operator| operator["pid"].as_u64()).collect()
+    }
+
     /// The protocol's parameters.
     pub(super) fn params(&self) -> anyhow::Result<Params> {
         let path = self.dir.join("genesis.json");

@@ -56,9 +56,10 @@ impl Run<'_> {
             node: NodeSpec {
                 costs: Costs::Measured,
                 cores: self.machine.cores,
-                machine_cores: Some(self.machine.cores),
                 driver_us: self.driver_us,
                 sync_quantiles_us: self.machine.sync_quantiles_us.clone(),
+                // What others' work costs an operator is in them.
+                wake_us: self.machine.wake_us,
                 ..NodeSpec::default()
             },
             load: vec![LoadSpec {

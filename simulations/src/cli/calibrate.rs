@@ -31,7 +31,7 @@ pub(super) struct CalibrateArgs {
     /// Seconds of the same load before them
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(0..=600))]
     warmup: u64,
-    /// Cores that the simulated operators share; as many as this machine has if it is not given
+    /// Cores of each simulated operator; as many as this machine has if it is not given
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     cores: Option<u16>,
     /// The simulation's seed

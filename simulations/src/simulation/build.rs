@@ -2,11 +2,10 @@
 
 use crate::cluster::{Cluster, ClusterConfig, StakeTableChange};
 use crate::cpu::CostTable;
-use crate::disk::SyncTimes;
 use crate::network::Links;
 use crate::network::places::{Places, PlacesError};
 use crate::network::spread::Spread;
-use crate::rng::Rng;
+use crate::rng::{Durations, Rng};
 use crate::scenario::{Costs, NetworkSpec, Scenario};
 
 /// A scenario that makes no cluster.
@@ -51,9 +50,10 @@ pub(super) fn config(scenario: &Scenario) -> Result<ClusterConfig, BuildError> {
         Costs::Measured => Some((CostTable { driver: node.driver_us * 1_000, ..CostTable::measured() }, node.cores)),
     };
     config.shared_cores = node.machine_cores;
+    config.wake_times = (node.wake_us > 0).then_some(Durations::Memoryless(node.wake_us));
     config.sync_times = match node.sync_quantiles_us.as_slice() {
-        [] => SyncTimes::Even(node.sync_us, node.sync_jitter_us),
-        quantiles => SyncTimes::Quantiles(quantiles.to_vec()),
+        [] => Durations::Even(node.sync_us, node.sync_jitter_us),
+        quantiles => Durations::Quantiles(quantiles.to_vec()),
     };
     config.snapshot_gap = node.snapshot_gap;
     config.checkpoint_interval = node.checkpoint_interval;
