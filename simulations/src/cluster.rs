@@ -479,7 +479,7 @@ impl Cluster {
         let transaction: IdentifiedTransaction = transaction.into();
         let id = transaction.id;
         let submission = Submission { transaction, source: squad_mempool::Source(node as u64), evm: None };
-        self.run_on(node, Work::Submit(Box::new(submission)));
+        self.hear_client(node, Work::Submit(Box::new(submission)));
         id
     }
 

@@ -199,6 +199,8 @@ impl Cluster {
     }
 
     fn leave(&mut self, node: NodeIndex, output: Output, at: Instant) {
+        let for_peers = matches!(output, Output::Send { .. } | Output::Ask { .. } | Output::Answer { .. });
+        let at = if for_peers { at } else { self.wake(node, Thread::Results, at) };
         let at = self.wake(node, Thread::Writer, at);
         let operator = self.addresses.get(node).copied().unwrap_or(Address::ZERO);
         let observed = Observed { at, node, operator, output: &output, nodes: &self.nodes };

@@ -1,6 +1,6 @@
 //! What nodes wait for: syncs, and a core when a thread wakes up.
 
-use super::{Cluster, ClusterConfig};
+use super::{Cluster, ClusterConfig, Event, Work};
 use crate::network::NodeIndex;
 use crate::queue::Instant;
 use crate::rng::{Durations, Rng};
@@ -8,7 +8,7 @@ use crate::rng::{Durations, Rng};
 /// Who wakes up in a node; `ARCHITECTURE.md` lists them all.
 #[derive(Clone, Copy)]
 pub(super) enum Thread {
-    /// Reads streams.
+    /// Reads streams, and what clients send.
     Reader,
     /// Checks what arrived.
     Worker,
@@ -18,15 +18,19 @@ pub(super) enum Thread {
     Log,
     /// Commits batches and blocks.
     Segments,
-    /// Writes streams, or answers clients.
+    /// Tells who waits for a transaction.
+    Results,
+    /// Writes streams, and answers to clients.
     Writer,
 }
+
+const THREADS: usize = Thread::Writer as usize + 1;
 
 /// How long syncs take, and the threads of all nodes, with when each is awake.
 pub(super) struct Waits {
     syncs: Durations,
     wakes: Option<Durations>,
-    awake: Vec<[Instant; 6]>,
+    awake: Vec<[Instant; THREADS]>,
 }
 
 impl Waits {
@@ -34,7 +38,7 @@ impl Waits {
         Self {
             syncs: config.sync_times.clone(),
             wakes: config.wake_times.clone(),
-            awake: vec![[Instant::default(); 6]; config.nodes()],
+            awake: vec![[Instant::default(); THREADS]; config.nodes()],
         }
     }
 
@@ -54,6 +58,16 @@ impl Waits {
 }
 
 impl Cluster {
+    /// A client's work for a node's thread, once it is read.
+    pub(super) fn hear_client(&mut self, node: NodeIndex, work: Work) {
+        let at = self.wake(node, Thread::Reader, self.now);
+        if at > self.now {
+            self.queue.push(at, Event::Work { node, work });
+        } else {
+            self.run_on(node, work);
+        }
+    }
+
     /// When a node's thread runs that has something to do from then on, and did not run before.
     pub(super) fn wake(&mut self, node: NodeIndex, thread: Thread, from: Instant) -> Instant {
         self.waits.wake(node, thread, from, &mut self.rng)
