@@ -10,10 +10,13 @@
 //! * the deposit's own confirmation, which stands by itself: whoever has it can check it later, offline, or on the other side.
 //!
 //! With the first block of each epoch it prints a pin of its committee: start from that, and the history before is not needed.
+// They panic when nobody reads what they print.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use squad_client::{Client, ClientConfig, CommitteeFollower, Pin, VerifiedBlock};
 use squad_types::{Encode, Epoch, Evidenced, Genesis, Height, NamespaceId, Tier};
 use std::error::Error;
+use std::io::{Write as _, stdout};
 
 /// What a deposit says.
 struct Deposit<'a> {
@@ -43,14 +46,15 @@ async fn deposits(client: &Client, block: &VerifiedBlock) -> Result<(), Box<dyn 
         if ordered.header.hash() != block.hash() || ordered.proof.index != place as u64 {
             return Err(format!("two certified places for one deposit, {}: pay nothing", identified.id).into());
         }
-        println!(
+        writeln!(
+            stdout(),
             "deposit of {} to {}: height {}, place {place} of {}, proof of {} bytes",
             deposit.amount,
             deposit.recipient,
             block.height(),
             block.transactions().len(),
             receipt.confirmation.to_bytes().len(),
-        );
+        )?;
     }
     Ok(())
 }
@@ -73,14 +77,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let (namespace, from) = (NamespaceId(namespace.parse()?), Height(from.parse()?));
     let client = start(trust, operators).await?;
-    println!("watching namespace {namespace} from height {from}");
+    writeln!(stdout(), "watching namespace {namespace} from height {from}")?;
 
     let mut blocks = client.subscribe(namespace, from);
     let mut epoch: Option<Epoch> = None;
     loop {
         let block = blocks.next().await?;
         if epoch.replace(block.header().epoch) != Some(block.header().epoch) {
-            println!("pin {}", serde_json::to_string(&block.checkpoint().committee().pin())?);
+            writeln!(stdout(), "pin {}", serde_json::to_string(&block.checkpoint().committee().pin())?)?;
         }
         deposits(&client, &block).await?;
     }

@@ -5,12 +5,14 @@
 //! state and signatures inside its bytes; following, checking and resuming stay as they are here.
 //!
 //!     counter GENESIS NAMESPACE_ID STATE_FILE OPERATOR...
+// They panic when nobody reads what they print.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use squad_client::{BlockVerifier, Checkpoint, Client, ClientConfig, CommitteeFollower, VerifiedBlock};
 use squad_types::{Genesis, NamespaceId};
 use std::error::Error;
 use std::fs;
-use std::io::Write;
+use std::io::{Write as _, stdout};
 use std::path::Path;
 
 /// The state, and where the next block goes on. Both are kept in one file, so that neither is ever ahead of the other.
@@ -67,7 +69,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Some(checkpoint) => BlockVerifier::resume(checkpoint.clone(), namespace),
         None => BlockVerifier::from_genesis(&genesis, namespace)?,
     };
-    println!("counter {}, going on at height {}", counter.value, verifier.next_height());
+    writeln!(stdout(), "counter {}, going on at height {}", counter.value, verifier.next_height())?;
 
     let client = Client::new(ClientConfig::new(operators), CommitteeFollower::from_genesis(&genesis)?)?;
     let mut blocks = client.resume(verifier);
@@ -76,12 +78,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         counter.apply(&block);
         counter.save(state)?;
         if !block.transactions().is_empty() {
-            println!(
+            writeln!(
+                stdout(),
                 "height {}: {} transactions, counter {}",
                 block.height(),
                 block.transactions().len(),
                 counter.value
-            );
+            )?;
         }
     }
 }

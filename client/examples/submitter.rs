@@ -4,11 +4,13 @@
 //!
 //! Every confirmation is checked before it is printed. A line whose operator fails is given to the next one as it is: its
 //! validity is part of its id, so it is ordered once.
+// They panic when nobody reads what they print.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use squad_client::{Client, ClientConfig, CommitteeFollower};
 use squad_types::{Evidenced, Genesis, NamespaceId, Tier, Transaction};
 use std::error::Error;
-use std::io::BufRead;
+use std::io::{BufRead as _, Write as _, stdout};
 
 /// How long a transaction may take to be ordered, in milliseconds of chain time; the network's window allows 10 s.
 const VALID_FOR_MS: u64 = 8_000;
@@ -36,16 +38,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
         match receipt {
             Ok(receipt) => match &receipt.confirmation.evidenced {
                 Evidenced::Ordered(ordered) => {
-                    println!(
+                    writeln!(
+                        stdout(),
                         "ordered  {}  height {}, place {}",
-                        receipt.id, ordered.header.height, ordered.proof.index
-                    );
+                        receipt.id,
+                        ordered.header.height,
+                        ordered.proof.index
+                    )?;
                 }
-                other => println!("{}  {}", other.tier(), receipt.id),
+                other => writeln!(stdout(), "{}  {}", other.tier(), receipt.id)?,
             },
             Err(error) => {
                 failed += 1;
-                eprintln!("failed: {error}");
+                let _ = writeln!(std::io::stderr(), "failed: {error}");
             }
         }
     }

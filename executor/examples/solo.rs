@@ -1,11 +1,14 @@
 //! A development rollup without a network: it orders what its wallets send, every 200 ms, by itself.
 //!
 //! `cargo run -p squad-executor --example solo -- 8545`
+// They panic when nobody reads what they print.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use alloy_primitives::{Address, B256, keccak256};
 use squad_executor::{
     ChannelForwarder, ChannelSource, Error, Genesis, OrderedBlock, RollupConfig, RpcLimits, StateConfig, run_with,
 };
+use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -31,7 +34,7 @@ async fn main() -> Result<(), Error> {
     tokio::spawn(order(queue, blocks));
     tokio::spawn(async move {
         if let Ok(address) = address.await {
-            println!("wallets connect to http://{address}; ctrl-c stops");
+            let _ = writeln!(std::io::stdout(), "wallets connect to http://{address}; ctrl-c stops");
         }
         if tokio::signal::ctrl_c().await.is_ok() {
             stop.send_replace(true);

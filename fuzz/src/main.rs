@@ -1,9 +1,12 @@
 //! Runs every target on mutated seeds for a bounded time. The same flags give the same inputs, so a finding is its
 //! target, seed and iteration.
+// They panic when nobody reads what they print.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use clap::Parser;
 use squad_fuzz::mutate::{Rng, mutate};
 use squad_fuzz::{seeds, targets};
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 /// Tries every decoder on mutated examples of what it decodes.
@@ -28,16 +31,17 @@ fn main() -> anyhow::Result<()> {
     let chosen: Vec<_> = targets::ALL.iter().filter(|target| target.name.contains(&args.target)).collect();
     anyhow::ensure!(!chosen.is_empty(), "no target is named '{}'", args.target);
     let share = Duration::from_secs(args.seconds) / u32::try_from(chosen.len())?;
-    let mut total = 0;
+    let (mut total, mut out) = (0, std::io::stdout());
     for target in chosen {
         let inputs = seeds::of(target.seeds);
         // Printed before the run: after a panic the last line names the target.
-        print!("{:24} {:3} seeds", target.name, inputs.len());
+        write!(out, "{:24} {:3} seeds", target.name, inputs.len())?;
+        out.flush()?;
         let done = try_out(target, &inputs, share, &args);
-        println!(" {done:9} inputs");
+        writeln!(out, " {done:9} inputs")?;
         total += done;
     }
-    println!("{total} inputs, no panic");
+    writeln!(out, "{total} inputs, no panic")?;
     Ok(())
 }
 
@@ -56,7 +60,9 @@ fn try_out(target: &targets::Target, inputs: &[&[u8]], share: Duration, args: &A
         mutate(&mut bytes, other, &mut rng);
         let outcome = std::panic::catch_unwind(|| (target.run)(&bytes));
         if outcome.is_err() {
-            eprintln!("\n{}: seed {}, iteration {iteration}, input {}", target.name, args.seed, hex::encode(&bytes));
+            let found =
+                format!("{}: seed {}, iteration {iteration}, input {}", target.name, args.seed, hex::encode(&bytes));
+            let _ = writeln!(std::io::stderr(), "\n{found}");
             std::process::exit(1);
         }
         iteration += 1;

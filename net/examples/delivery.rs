@@ -1,6 +1,8 @@
 //! CPU per delivered frame between two nodes on loopback, both ends together: `cargo run --release -p squad-net --example delivery`.
+// They panic when nobody reads what they print.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
-use std::{sync::Arc, time::Instant};
+use std::{io::Write as _, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -66,10 +68,11 @@ async fn measure(
     }
     let (cpu, wall) = (cpu_seconds()? - cpu, start.elapsed().as_secs_f64());
     let (each, rate) = (cpu * 1e6 / count as f64, count as f64 / wall);
-    println!(
+    writeln!(
+        std::io::stdout(),
         "{size:>7} bytes, {group:>4} at once: {each:8.2} µs CPU per frame, {:5.2} ns per byte, {rate:9.0}/s",
         each * 1e3 / size as f64
-    );
+    )?;
     Ok(())
 }
 
@@ -89,7 +92,7 @@ async fn main() -> Result<()> {
     let (cpu, start) = (cpu_seconds()?, Instant::now());
     tokio::time::sleep(std::time::Duration::from_secs(10)).await;
     let idle = (cpu_seconds()? - cpu) / start.elapsed().as_secs_f64() * 100.0 / 2.0;
-    println!("idle: {idle:.2} % of one core per node");
+    writeln!(std::io::stdout(), "idle: {idle:.2} % of one core per node")?;
     first.shutdown().await;
     second.shutdown().await;
     Ok(())

@@ -13,6 +13,7 @@ mod simulated;
 pub use clients::Clients;
 pub use compare::{Comparison, Row, TIERS, Within};
 pub use machine::Machine;
+use machine::Probe;
 
 use crate::report;
 use anyhow::{Context as _, ensure};
@@ -44,7 +45,7 @@ pub struct Calibration {
     pub squad: PathBuf,
     /// What is run.
     pub workload: Workload,
-    /// Cores that the simulated operators share; as many as there are if it is not said.
+    /// Cores of each simulated operator; as many as there are if it is not said.
     pub cores: Option<usize>,
     /// The simulation's seed.
     pub seed: u64,
@@ -104,10 +105,13 @@ impl Calibration {
         );
         std::fs::create_dir_all(&self.out)
             .with_context(|| format!("cannot make the directory {}", self.out.display()))?;
-        let mut machine = Machine::measure(&self.out, self.workload.operators, self.cores)?;
+        let mut machine = Machine::measure(self.cores)?;
         let devnet = Devnet::start(&self.squad, &self.workload, &self.out.join("devnet"))?;
         machine.client_us = machine::round_trip(devnet.rpc(0)?)?;
-        let bench = devnet.bench(&self.squad, &self.workload, &self.out)?;
+        let probe = Probe::start(&self.out, devnet.processes());
+        let bench = devnet.bench(&self.squad, &self.workload, &self.out);
+        probe.end(&mut machine)?;
+        let bench = bench?;
         let params = devnet.params()?;
         devnet.stop()?;
         let measured = processes::read(&bench.latencies)?;
@@ -149,7 +153,7 @@ impl Calibration {
 
     fn write(&self, found: &Found) -> anyhow::Result<()> {
         write(&self.out.join("calibration.json"), &serde_json::to_string_pretty(found)?)?;
-        write(&self.out.join("calibration.csv"), &found.comparison.csv())?;
+        found.comparison.quantiles()?.write(&self.out, "calibration")?;
         report::report(&self.out).map(|_| ())
     }
 }

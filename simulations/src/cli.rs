@@ -4,8 +4,11 @@ mod calibrate;
 mod run;
 mod search;
 
+use crate::progress::note;
 use crate::report::Lenience;
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -26,7 +29,7 @@ enum Command {
         /// Another seed than the file's.
         #[arg(long)]
         seed: Option<u64>,
-        /// Write results into this directory: CSV files, the summary, the scenario as it was run.
+        /// Write results into this directory: tables as CSV and as Parquet, the summary, the scenario as it was run.
         #[arg(long)]
         out: Option<PathBuf>,
         /// Write every event into this file, one JSON object a line.
@@ -124,6 +127,10 @@ fn seeds(text: &str) -> Result<(u64, u64), String> {
     let wrong = || format!("{text:?} is not a range of seeds; expected first..last, such as 1..1000");
     let (first, last) = text.split_once("..").ok_or_else(wrong)?;
     let (first, last) = (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);
+    // A scenario and a table hold no larger ones.
+    if last > i64::MAX as u64 {
+        return Err(format!("{last} is too large a seed; the largest is {}", i64::MAX));
+    }
     if first > last { Err(wrong()) } else { Ok((first, last)) }
 }
 
@@ -152,10 +159,40 @@ fn report(directories: &[PathBuf], out: Option<&Path>, lenience: Lenience) -> an
     }
 }
 
-/// Runs the command line.
+/// What a command ends with.
+struct Ended {
+    /// Goes to standard output.
+    text: String,
+    /// Whether everything held.
+    held: bool,
+}
+
+impl Ended {
+    fn well(text: String) -> Self {
+        Self { text, held: true }
+    }
+}
+
+/// Runs the command line. The status is 0 if everything held, 2 if not, 1 if it could not be run or nobody reads the output.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
-    let result = match args.command {
+    let ended = run(Args::parse().command).and_then(|ended| {
+        let mut out = std::io::stdout().lock();
+        let written = out.write_all(ended.text.as_bytes()).and_then(|()| out.flush());
+        written.context("cannot write to standard output: keep what reads it running, or send it to a file")?;
+        Ok(ended.held)
+    });
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(2),
+        Err(error) => {
+            note(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<Ended> {
+    match command {
         Command::Run { scenario, seed, out, trace, window, json } => {
             run::run(&scenario, seed, out.as_deref(), trace.as_deref(), window, json)
         }
@@ -176,23 +213,12 @@ pub fn main() -> ExitCode {
             search::sweep(&scenario, &set, seeds, shard, jobs.unwrap_or_else(run::cores), &out)
         }
         Command::Report { directories, out, missing, doubled } => {
-            report(&directories, out.as_deref(), Lenience { missing, doubled }).map(|page| {
-                println!("{}", page.display());
-                true
-            })
+            let page = report(&directories, out.as_deref(), Lenience { missing, doubled })?;
+            Ok(Ended::well(format!("{}\n", page.display())))
         }
         Command::Calibrate(args) => calibrate::calibrate(args),
         Command::Plan { seed, profile } => {
-            print!("{}", crate::scenario::draw(seed, run::profile(&profile)).to_toml());
-            Ok(true)
-        }
-    };
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(2),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            Ok(Ended::well(crate::scenario::draw(seed, run::profile(&profile)).to_toml()))
         }
     }
 }

@@ -6,12 +6,14 @@ mod l1;
 mod machine;
 mod post;
 mod states;
+mod waits;
 
 use l1::{SettlementLayer, View};
 
 use config::hears;
 pub(crate) use config::node_of;
 pub use config::{ClusterConfig, FOLLOWER_PEERS, StakeTableChange, max_transaction_bytes, namespaces};
+use waits::Waits;
 
 use crate::byzantine::Behaviour;
 use crate::cpu::{Cores, Counter, CountingSigner, CountingVerifier, Cpu};
@@ -135,8 +137,7 @@ pub struct Cluster {
     mischief: BTreeSet<NodeIndex>,
     questions: Questions,
     next_question: u64,
-    sync_micros: u64,
-    sync_jitter_micros: u64,
+    waits: Waits,
     slow_disks: BTreeMap<NodeIndex, u64>,
     paused: Vec<Instant>,
     cpus: Vec<Option<Cpu>>,
@@ -212,8 +213,7 @@ impl Cluster {
             mischief: BTreeSet::new(),
             questions: Questions::new(),
             next_question: 0,
-            sync_micros: config.sync_micros,
-            sync_jitter_micros: config.sync_jitter_micros,
+            waits: Waits::new(config),
             slow_disks: BTreeMap::new(),
             paused: vec![Instant::default(); config.nodes()],
             cpus,
@@ -455,7 +455,7 @@ impl Cluster {
         let transaction: IdentifiedTransaction = transaction.into();
         let id = transaction.id;
         let submission = Submission { transaction, source: squad_mempool::Source(node as u64), evm: None };
-        self.run_on(node, Work::Submit(Box::new(submission)));
+        self.hear_client(node, Work::Submit(Box::new(submission)));
         id
     }
 

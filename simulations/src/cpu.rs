@@ -157,6 +157,11 @@ impl Cpu {
         total / 1_000
     }
 
+    /// Whether a worker sleeps then.
+    pub(crate) fn has_idle_worker(&self, now: Instant) -> bool {
+        self.workers.iter().any(|until| *until <= now)
+    }
+
     /// When a worker is done with a parcel that arrives now.
     pub(crate) fn check(&mut self, now: Instant, parcel: &Parcel, signatures: u32) -> Instant {
         let hashed = if parcel.bytes > 1_024 { u64::from(parcel.bytes) * self.costs.hash_kib / 1_024 } else { 0 };

@@ -3,6 +3,8 @@
 //! Real: every line of `sequencer`, `mempool` and `consensus`, the messages and what they commit to, recovery from records.
 //! Simulated: the clock, links, disks, processors, and signatures (a keyed hash that whoever knows an address could forge).
 //! A run is a function of its [`ClusterConfig`] and of what the caller does to it.
+// They panic when nobody reads what they print: hand text back to `cli::main`, or use `progress::note`.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod byzantine;
 pub mod calibrate;
@@ -26,6 +28,7 @@ pub mod shards;
 pub mod shrink;
 pub mod simulation;
 pub mod sweep;
+pub mod table;
 pub mod trace;
 pub mod traffic;
 pub mod watch;

@@ -1,6 +1,7 @@
 //! How far a campaign or a sweep is: one line that is drawn over itself on a terminal, and a line now and then elsewhere.
 
-use std::io::IsTerminal as _;
+use std::fmt::Display;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -55,23 +56,32 @@ impl Progress {
         }
         state.told = Some(Instant::now());
         let line = line(self.what, done, done.runs.saturating_sub(before), self.started.elapsed());
-        if self.terminal { eprint!("\r{line}\x1b[K") } else { eprintln!("{line}") }
+        if self.terminal { note_here(format_args!("\r{line}\x1b[K")) } else { note(line) }
     }
 
     /// Something to keep, above the line.
     pub fn note(&self, text: &str) {
         if !self.quiet {
             let begin = if self.terminal { "\r\x1b[K" } else { "" };
-            eprintln!("{begin}{text}");
+            note(format_args!("{begin}{text}"));
         }
     }
 
     /// Nothing more is said.
     pub fn end(&self) {
         if self.terminal && !self.quiet {
-            eprintln!();
+            note("");
         }
     }
+}
+
+/// Writes a line to standard error, if anybody reads it.
+pub fn note(text: impl Display) {
+    note_here(format_args!("{text}\n"));
+}
+
+fn note_here(text: impl Display) {
+    let _ = write!(std::io::stderr(), "{text}");
 }
 
 /// The line: `fresh` runs of those done took `elapsed`.

@@ -117,7 +117,7 @@ pub fn report(directory: &Path) -> anyhow::Result<PathBuf> {
 fn rows(directory: &Path, name: &str) -> anyhow::Result<Vec<Vec<String>>> {
     let path = directory.join(name);
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect())
+    Ok(text.lines().skip(1).map(crate::table::split).collect())
 }
 
 fn cell(row: &[String], at: usize) -> Option<f64> {

@@ -1,9 +1,11 @@
-//! What a run leaves behind: a summary, and tables as CSV.
+//! What a run leaves behind: a summary, and tables.
 
 use crate::invariants::Most;
 use crate::packet::Kind;
 use crate::replay::Replay;
 use crate::simulation::{Outcome, Simulation, Verdict};
+use crate::table::{Column, Table};
+use anyhow::Context as _;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io;
@@ -188,13 +190,17 @@ fn memory_mib() -> Option<u64> {
 }
 
 /// Writes a run's tables into a directory. Where transactions stand is known if the run was recorded.
-pub fn write_tables(simulation: &Simulation, out: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(out)?;
-    std::fs::write(out.join("transactions.csv"), transactions(simulation))?;
-    std::fs::write(out.join("blocks.csv"), blocks(simulation))?;
-    std::fs::write(out.join("messages.csv"), messages(simulation))?;
-    std::fs::write(out.join("nodes.csv"), nodes(simulation))?;
-    std::fs::write(out.join("scenario.toml"), simulation.scenario.to_toml())
+///
+/// # Errors
+/// What writing gives.
+pub fn write_tables(simulation: &Simulation, out: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make the directory {}", out.display()))?;
+    transactions(simulation)?.write(out, "transactions")?;
+    blocks(simulation)?.write(out, "blocks")?;
+    messages(simulation)?.write(out, "messages")?;
+    nodes(simulation)?.write(out, "nodes")?;
+    let path = out.join("scenario.toml");
+    std::fs::write(&path, simulation.scenario.to_toml()).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Writes the forks of a run into a directory, if there were any: what an investigation would begin with.
@@ -217,71 +223,117 @@ fn since_start(at: crate::queue::Instant) -> u64 {
     at.0.saturating_sub(crate::cluster::START.0)
 }
 
-fn transactions(simulation: &Simulation) -> String {
+/// Times are since the start. What was never reached is empty; where a transaction stands is, too, if nobody recorded it.
+const TRANSACTIONS: [Column; 10] = [
+    Column::integer("sent_us"),
+    Column::integer("node"),
+    Column::integer("bytes"),
+    Column::integer("batched_us").or_empty(),
+    Column::integer("secured_us").or_empty(),
+    Column::integer("ordered_us").or_empty(),
+    Column::text("id"),
+    Column::integer("namespace").or_empty(),
+    Column::integer("height").or_empty(),
+    Column::integer("position").or_empty(),
+];
+
+fn transactions(simulation: &Simulation) -> anyhow::Result<Table<10>> {
     let invariants = &simulation.cluster.invariants;
-    let mut out = String::from("sent_us,node,bytes,batched_us,secured_us,ordered_us,id,namespace,height,position\n");
     let recorder = simulation.cluster.watch.recorder.as_ref();
     let mut sent: Vec<_> = simulation.sent.iter().collect();
     sent.sort_by_key(|(id, sent)| (sent.at, **id));
+    let mut table = Table::new(&TRANSACTIONS);
     for (id, sent) in sent {
-        let time = |at: Option<crate::queue::Instant>| at.map(|at| since_start(at).to_string()).unwrap_or_default();
-        let (batched, secured) = (time(invariants.batched_at(id)), time(invariants.secured_at(id)));
-        let (at, ordered) = (since_start(sent.at), time(invariants.ordered_at(id)));
         let placed = recorder.and_then(|recorder| recorder.placed(id));
-        let placed = placed.map_or_else(
-            || ",,".to_owned(),
-            |placed| format!("{},{},{}", placed.namespace, placed.height, placed.position),
-        );
-        let (node, bytes) = (sent.node, sent.bytes);
-        let _ = writeln!(out, "{at},{node},{bytes},{batched},{secured},{ordered},{id},{placed}");
+        table.push([
+            since_start(sent.at).into(),
+            sent.node.into(),
+            sent.bytes.into(),
+            invariants.batched_at(id).map(since_start).into(),
+            invariants.secured_at(id).map(since_start).into(),
+            invariants.ordered_at(id).map(since_start).into(),
+            id.to_string().into(),
+            placed.map(|placed| placed.namespace.0).into(),
+            placed.map(|placed| placed.height.0).into(),
+            placed.map(|placed| placed.position).into(),
+        ])?;
     }
-    out
+    Ok(table)
 }
 
-fn blocks(simulation: &Simulation) -> String {
-    let mut out = String::from("height,round,proposer,decided_us,transactions,bytes\n");
+/// A proposer is empty if it is no operator of this network.
+const BLOCKS: [Column; 6] = [
+    Column::integer("height"),
+    Column::integer("round"),
+    Column::integer("proposer").or_empty(),
+    Column::integer("decided_us"),
+    Column::integer("transactions"),
+    Column::integer("bytes"),
+];
+
+fn blocks(simulation: &Simulation) -> anyhow::Result<Table<6>> {
+    let mut table = Table::new(&BLOCKS);
     for block in simulation.cluster.invariants.blocks() {
-        let at = since_start(block.at);
-        let proposer = simulation.cluster.node_of(&block.proposer).map(|node| node.to_string()).unwrap_or_default();
-        let _ =
-            writeln!(out, "{},{},{proposer},{at},{},{}", block.height, block.round, block.transactions, block.bytes);
+        table.push([
+            block.height.0.into(),
+            block.round.0.into(),
+            simulation.cluster.node_of(&block.proposer).into(),
+            since_start(block.at).into(),
+            block.transactions.into(),
+            block.bytes.into(),
+        ])?;
     }
-    out
+    Ok(table)
 }
 
-fn messages(simulation: &Simulation) -> String {
+const MESSAGES: [Column; 4] =
+    [Column::text("kind"), Column::integer("sent"), Column::integer("bytes"), Column::integer("handled")];
+
+fn messages(simulation: &Simulation) -> anyhow::Result<Table<4>> {
     let traffic = &simulation.cluster.traffic;
-    let mut out = String::from("kind,sent,bytes,handled\n");
+    let mut table = Table::new(&MESSAGES);
     for kind in Kind::ALL {
         let amount = traffic.by_kind[kind.index()];
         let handled = traffic.deliveries[kind.index()];
-        let _ = writeln!(out, "{},{},{},{handled}", kind.name(), amount.messages, amount.bytes);
+        table.push([kind.name().into(), amount.messages.into(), amount.bytes.into(), handled.into()])?;
     }
-    out
+    Ok(table)
 }
 
-fn nodes(simulation: &Simulation) -> String {
+/// Processor time is empty if work costs nothing.
+const NODES: [Column; 11] = [
+    Column::integer("node"),
+    Column::integer("height"),
+    Column::integer("up_messages"),
+    Column::integer("up_bytes"),
+    Column::integer("down_messages"),
+    Column::integer("down_bytes"),
+    Column::integer("syncs"),
+    Column::integer("cpu_us").or_empty(),
+    Column::integer("most_inputs_waiting"),
+    Column::integer("most_up_backlog"),
+    Column::integer("most_down_backlog"),
+];
+
+fn nodes(simulation: &Simulation) -> anyhow::Result<Table<11>> {
     let cluster = &simulation.cluster;
-    let mut out = String::from(
-        "node,height,up_messages,up_bytes,down_messages,down_bytes,syncs,cpu_us,most_inputs_waiting,most_up_backlog,\
-         most_down_backlog\n",
-    );
+    let mut table = Table::new(&NODES);
     for (node, state) in cluster.nodes.iter().enumerate() {
         let (up, down) = (cluster.traffic.up[node], cluster.traffic.down[node]);
-        let cpu = cluster.cpu_micros(node).map(|micros| micros.to_string()).unwrap_or_default();
-        let (waiting, backlog) = (cluster.most_waiting(node), cluster.most_backlog(node));
-        let _ = writeln!(
-            out,
-            "{node},{},{},{},{},{},{},{cpu},{waiting},{},{}",
-            cluster.height(node),
-            up.messages,
-            up.bytes,
-            down.messages,
-            down.bytes,
-            state.disk.syncs,
-            backlog.0,
-            backlog.1
-        );
+        let (most_up, most_down) = cluster.most_backlog(node);
+        table.push([
+            node.into(),
+            cluster.height(node).0.into(),
+            up.messages.into(),
+            up.bytes.into(),
+            down.messages.into(),
+            down.bytes.into(),
+            state.disk.syncs.into(),
+            cluster.cpu_micros(node).into(),
+            cluster.most_waiting(node).into(),
+            most_up.into(),
+            most_down.into(),
+        ])?;
     }
-    out
+    Ok(table)
 }

@@ -228,6 +228,14 @@ pub struct NodeSpec {
     pub sync_us: u64,
     /// And up to this much more.
     pub sync_jitter_us: u64,
+    /// In place of both: the shortest, the longest, and what divides all others into parts of equal probability; linear in
+    /// between. `[100, 200, 9000]` has half of all syncs below 200.
+    #[serde(skip_serializing_if = "is_default")]
+    pub sync_quantiles_us: Vec<u64>,
+    /// How long a thread that wakes up waits for a core on average, in microseconds: what others' work, also on the same
+    /// machine, costs it. In place of `machine_cores`, where that is known.
+    #[serde(skip_serializing_if = "is_default")]
+    pub wake_us: u64,
     /// Each clock is off by up to this, to either side.
     pub skew_ms: u64,
     /// Each clock runs faster or slower by up to this, in millionths.
@@ -250,6 +258,8 @@ impl Default for NodeSpec {
             driver_us: 0,
             sync_us: 500,
             sync_jitter_us: 0,
+            sync_quantiles_us: Vec::new(),
+            wake_us: 0,
             skew_ms: 0,
             drift_ppm: 0,
             snapshot_gap: 10_000,

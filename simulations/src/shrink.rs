@@ -102,7 +102,8 @@ fn candidates(scenario: &Scenario) -> Vec<Scenario> {
     with(&|s| s.network.in_order = true);
     with(&|s| s.node.costs = crate::scenario::Costs::None);
     with(&|s| (s.node.skew_ms, s.node.drift_ppm) = (0, 0));
-    with(&|s| s.node.sync_jitter_us = 0);
+    with(&|s| (s.node.sync_jitter_us, s.node.sync_quantiles_us) = (0, Vec::new()));
+    with(&|s| s.node.wake_us = 0);
     with(&|s| s.node.pool_bytes = None);
     for load in 0..scenario.load.len() {
         with(&|s| s.load[load].rate = (s.load[load].rate / 2.0).max(1.0).round());

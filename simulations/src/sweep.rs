@@ -5,6 +5,7 @@ use crate::results::Summary;
 use crate::scenario::{Scenario, parse};
 use crate::shards::Whole;
 use crate::simulation::Simulation;
+use crate::table::{Cell, Column, Table};
 use anyhow::Context as _;
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
@@ -42,6 +43,10 @@ impl Sweep {
             let (key, values) = setting.split_once('=').with_context(|| {
                 format!("{setting:?} sets nothing; expected key=value,value, such as network.delay_ms=10,50")
             })?;
+            anyhow::ensure!(
+                !setting.contains(char::is_control),
+                "{setting:?} has more than one line; give one --set a key"
+            );
             let mut next = Vec::new();
             for (labels, table) in &tables {
                 for value in values.split(',') {
@@ -81,27 +86,18 @@ impl Sweep {
     pub fn run(&self, jobs: usize, out: &Path, told: &(dyn Fn(Done, Option<&str>) + Sync)) -> anyhow::Result<bool> {
         std::fs::create_dir_all(out)?;
         self.whole.join(out)?;
-        let path = out.join("sweep.csv");
-        let before = std::fs::read_to_string(&path).unwrap_or_default();
-        let done: BTreeSet<(String, String)> = before
-            .lines()
-            .skip(1)
-            .filter_map(|line| {
-                let mut cells = line.split(',');
-                Some((cells.next()?.to_owned(), cells.next()?.to_owned()))
-            })
-            .collect();
-        let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
-        if before.is_empty() {
-            writeln!(file, "{HEADER}")?;
-        }
-        let there = |point: &&Point| done.contains(&(point.label.clone(), point.scenario.seed.to_string()));
+        let before = before(out)?;
+        let done: BTreeSet<(&str, u64)> = runs(&before).collect();
+        let count =
+            |verdict| before.column("verdict").iter().filter(|cell| cell.text() == Some(verdict)).count() as u64;
+        let there = |point: &&Point| done.contains(&(point.label.as_str(), point.scenario.seed));
         let so_far = Done {
             runs: self.points.iter().filter(there).count() as u64,
             total: self.points.len() as u64,
-            violated: before.matches(",violated,").count() as u64,
-            beyond: before.matches(",beyond,").count() as u64,
+            violated: count("violated"),
+            beyond: count("beyond"),
         };
+        let file = OpenOptions::new().append(true).open(out.join(CSV))?;
         told(so_far, None);
         let state = Mutex::new((file, so_far));
         let next = AtomicUsize::new(0);
@@ -115,11 +111,11 @@ impl Sweep {
                         }
                         let result = row(point).and_then(|(line, verdict)| {
                             let mut state = state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                            writeln!(state.0, "{line}")?;
+                            state.0.write_all(line.as_bytes())?;
                             state.1.runs += 1;
                             state.1.violated += u64::from(verdict == "violated");
                             state.1.beyond += u64::from(verdict == "beyond");
-                            told(state.1, (verdict == "violated").then_some(line.as_str()));
+                            told(state.1, (verdict == "violated").then_some(line.trim_end()));
                             Ok(())
                         });
                         if let Err(error) = result {
@@ -130,46 +126,102 @@ impl Sweep {
                 });
             }
         });
-        match failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-            Some(error) => Err(error),
-            None => Ok(state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).1.violated == 0),
+        if let Some(error) = failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            return Err(error);
         }
+        write_parquet(out)?;
+        Ok(state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).1.violated == 0)
     }
 }
 
-/// The first line of `sweep.csv`.
-pub const HEADER: &str = "set,seed,verdict,height,later_rounds,sent,ordered,refused,batched_p50_ms,batched_p99_ms,secured_p50_ms,\
-                      secured_p99_ms,ordered_p50_ms,ordered_p99_ms,bytes,trace,wall_seconds";
+/// The table's name.
+const NAME: &str = "sweep";
 
-/// The column of the hash over a run.
-pub const TRACE: usize = 15;
+/// The file that grows by a line a run.
+pub const CSV: &str = "sweep.csv";
 
+/// Its columns.
+pub const COLUMNS: [Column; 17] = [
+    Column::text("set"),
+    Column::integer("seed"),
+    Column::text("verdict"),
+    Column::integer("height"),
+    Column::integer("later_rounds"),
+    Column::integer("sent"),
+    Column::integer("ordered"),
+    Column::integer("refused"),
+    Column::number("batched_p50_ms"),
+    Column::number("batched_p99_ms"),
+    Column::number("secured_p50_ms"),
+    Column::number("secured_p99_ms"),
+    Column::number("ordered_p50_ms"),
+    Column::number("ordered_p99_ms"),
+    Column::integer("bytes"),
+    Column::text("trace"),
+    Column::number("wall_seconds"),
+];
+
+/// The runs that a table has: their points and seeds, row by row.
+pub fn runs(table: &Table<17>) -> impl Iterator<Item = (&str, u64)> {
+    let seeds = table.column("seed").iter().filter_map(Cell::integer);
+    table.column("set").iter().filter_map(Cell::text).zip(seeds)
+}
+
+/// What stands in a directory's table, of which a line that was not written to the end is removed. Makes it if it is not
+/// there. The Parquet file is of what the table was, and goes.
+fn before(out: &Path) -> anyhow::Result<Table<17>> {
+    let path = out.join(CSV);
+    let parquet = out.join(NAME).with_extension("parquet");
+    if parquet.exists() {
+        std::fs::remove_file(&parquet).with_context(|| format!("cannot remove {}", parquet.display()))?;
+    }
+    let text = if path.exists() {
+        std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?
+    } else {
+        String::new()
+    };
+    let whole = match text.rfind('\n') {
+        Some(end) => text[..=end].to_owned(),
+        None => Table::header(&COLUMNS),
+    };
+    if whole != text {
+        std::fs::write(&path, &whole).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Table::parse(&COLUMNS, &whole).with_context(|| format!("{} is no table of a sweep", path.display()))
+}
+
+/// Writes the table of a directory once more, as Parquet.
+pub fn write_parquet(out: &Path) -> anyhow::Result<()> {
+    Table::read(&COLUMNS, &out.join(CSV))?.write_parquet(out, NAME)
+}
+
+/// Runs a point. Its line, and what came of it.
 fn row(point: &Point) -> anyhow::Result<(String, &'static str)> {
     let mut simulation = Simulation::new(point.scenario.clone())?;
     let started = Instant::now();
     let outcome = simulation.run_guarded();
     let s = Summary::new(&simulation, &outcome, started.elapsed().as_secs_f64());
-    let line = format!(
-        "{},{},{},{},{},{},{},{},{:.3},{:.3},{:.3},{:.3},{:.3},{:.3},{},{},{:.3}",
-        point.label,
-        s.seed,
-        s.verdict,
-        s.height,
-        s.later_rounds,
-        s.sent,
-        s.ordered,
-        s.refused,
-        s.batched.p50_ms,
-        s.batched.p99_ms,
-        s.secured.p50_ms,
-        s.secured.p99_ms,
-        s.ordering.p50_ms,
-        s.ordering.p99_ms,
-        s.bytes,
-        s.trace,
-        s.wall_seconds
-    );
-    Ok((line, s.verdict))
+    let mut table = Table::new(&COLUMNS);
+    table.push([
+        point.label.as_str().into(),
+        s.seed.into(),
+        s.verdict.into(),
+        s.height.into(),
+        s.later_rounds.into(),
+        s.sent.into(),
+        s.ordered.into(),
+        s.refused.into(),
+        s.batched.p50_ms.into(),
+        s.batched.p99_ms.into(),
+        s.secured.p50_ms.into(),
+        s.secured.p99_ms.into(),
+        s.ordering.p50_ms.into(),
+        s.ordering.p99_ms.into(),
+        s.bytes.into(),
+        s.trace.as_str().into(),
+        ((s.wall_seconds * 1e3).round() / 1e3).into(),
+    ])?;
+    Ok((table.line(0), s.verdict))
 }
 
 /// Puts a value at a dotted key.
@@ -197,11 +249,6 @@ fn put(table: &mut toml::Table, key: &str, value: &str) -> anyhow::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn the_column_of_the_hash_is_where_it_is_said_to_be() {
-        assert_eq!(HEADER.split(',').position(|name| name == "trace"), Some(TRACE));
-    }
 
     const BASE: &str = "duration_ms = 100\n[committee]\nmembers = 4\n[network]\ndelay_ms = 1.0\n";
 

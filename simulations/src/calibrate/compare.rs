@@ -1,5 +1,6 @@
 //! Two distributions of each tier side by side.
 
+use crate::table::{Column, Table};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -51,6 +52,14 @@ pub struct Comparison {
     simulator: Latencies,
 }
 
+/// `latencies.csv` and `simulated.csv`.
+pub(super) const LATENCIES: [Column; 4] =
+    [Column::integer("due_us"), Column::integer("target"), Column::text("tier"), Column::integer("latency_us")];
+
+/// `calibration.csv`.
+const QUANTILES: [Column; 4] =
+    [Column::text("tier"), Column::number("quantile"), Column::number("processes_ms"), Column::number("simulator_ms")];
+
 const SHARES: [f64; 3] = [0.5, 0.9, 0.99];
 
 /// The value that this share does not exceed, in milliseconds, of sorted microseconds; 0 of none.
@@ -91,17 +100,16 @@ impl Comparison {
     }
 
     /// Every hundredth of both distributions, and the slowest thousandth.
-    pub(super) fn csv(&self) -> String {
-        let mut out = String::from("tier,quantile,processes_ms,simulator_ms\n");
+    pub(super) fn quantiles(&self) -> anyhow::Result<Table<4>> {
+        let mut table = Table::new(&QUANTILES);
         let shares = || (1..=99).map(|percent| f64::from(percent) / 100.0).chain([0.999]);
         for (at, tier) in TIERS.into_iter().enumerate() {
             for share in shares() {
-                let (processes, simulator) =
-                    (quantile(&self.processes[at], share), quantile(&self.simulator[at], share));
-                let _ = writeln!(out, "{tier},{share},{processes:.3},{simulator:.3}");
+                let of = |sorted: &[Vec<u64>]| quantile(&sorted[at], share);
+                table.push([tier.into(), share.into(), of(&self.processes).into(), of(&self.simulator).into()])?;
             }
         }
-        out
+        Ok(table)
     }
 
     /// A table.
@@ -145,6 +153,7 @@ impl Comparison {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -156,8 +165,9 @@ mod tests {
         assert_eq!(within, [(true, true), (false, true), (false, false)]);
         assert_eq!(comparison.rows[0].processes_ms, [50.0, 90.0, 99.0]);
         assert!(!comparison.is_near());
-        assert_eq!(comparison.csv().lines().count(), 1 + 3 * 100);
-        assert!(comparison.csv().contains("\nsecured,0.5,50.000,60.000\n"), "{}", comparison.csv());
+        let quantiles = comparison.quantiles().unwrap();
+        assert_eq!(quantiles.rows(), 3 * 100);
+        assert_eq!(quantiles.line(100 + 49), "secured,0.5,50,60\n");
         assert!(comparison.text().contains("median off"));
     }
 

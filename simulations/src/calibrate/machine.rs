@@ -2,38 +2,41 @@
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
-use std::thread;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Files that an operator writes at once: its log, and its batches and blocks.
-const STREAMS: usize = 2;
-/// Syncs of each file that are measured.
-const SYNCS: usize = 200;
-/// Bytes of each write before one: what a vote's record takes.
+/// Bytes of each write before a sync: what a vote's record takes.
 const RECORD: usize = 512;
-/// Between two of them.
-const PAUSE: Duration = Duration::from_millis(4);
+/// Records of the file that is synced; then it begins again.
+const RECORDS: usize = 200;
+/// Between two syncs: as votes come, with pauses, in which a disk and a processor may doze.
+const SYNC_PAUSE: Duration = Duration::from_millis(10);
+/// Parts into which what was measured is divided.
+const PARTS: usize = 1_000;
 /// Round trips that are measured.
 const ROUND_TRIPS: usize = 300;
 /// For an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What was measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Machine {
-    /// Cores that all operators share.
+    /// Cores of the machine.
     pub cores: usize,
-    /// An fdatasync after a small write into a file whose blocks are written, in microseconds: what a tenth does not exceed.
-    pub sync_p10_us: u64,
-    /// Its median.
-    pub sync_p50_us: u64,
-    /// Its mean, which rare long ones make.
-    pub sync_mean_us: u64,
+    /// An fdatasync after a small write into a file whose blocks are written, while the operators work, in microseconds: the
+    /// shortest, the longest, and what divides all others into a thousand parts.
+    pub sync_quantiles_us: Vec<u64>,
+    /// How long an operator's thread waited for a core each time it got one, as the system counts it, in microseconds: the
+    /// mean over all operators' threads while they work. Zero where the system does not say so.
+    pub wake_us: u64,
     /// One way over loopback between two threads, in microseconds: half of the median round trip.
     pub loopback_us: u64,
     /// An idle operator's answer to a client's smallest question, in microseconds: the median round trip.
@@ -41,25 +44,57 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Measures, with files in a directory on the disk that operators will use.
-    pub(super) fn measure(dir: &Path, operators: usize, cores: Option<usize>) -> anyhow::Result<Self> {
+    /// Measures what does not depend on the load; the rest is added.
+    pub(super) fn measure(cores: Option<usize>) -> anyhow::Result<Self> {
         let there = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let syncs = syncs(dir, STREAMS * operators)?;
         Ok(Self {
             cores: cores.unwrap_or(there),
-            sync_p10_us: percentile(&syncs, 10),
-            sync_p50_us: percentile(&syncs, 50),
-            sync_mean_us: syncs.iter().sum::<u64>() / syncs.len().max(1) as u64,
+            sync_quantiles_us: Vec::new(),
+            wake_us: 0,
             loopback_us: loopback().context("loopback")? / 2,
             client_us: 0,
         })
     }
 
     pub(super) fn text(&self) -> String {
+        let [p50, p99, longest] = [50, 99, 100].map(|percent| percentile(&self.sync_quantiles_us, percent));
         format!(
-            "measured: fdatasync p10 {} µs, p50 {} µs, mean {} µs; loopback {} µs one way; a client's question {} µs; {} cores",
-            self.sync_p10_us, self.sync_p50_us, self.sync_mean_us, self.loopback_us, self.client_us, self.cores
+            "measured under this load: fdatasync p50 {p50} µs, p99 {p99} µs, at most {longest} µs; an operator's thread waited {} µs \
+             for a core each time\nmeasured before: loopback {} µs one way; a client's question {} µs; {} cores",
+            self.wake_us, self.loopback_us, self.client_us, self.cores
         )
+    }
+}
+
+/// Measures while the operators work.
+pub(super) struct Probe {
+    stop: Arc<AtomicBool>,
+    path: PathBuf,
+    syncs: JoinHandle<std::io::Result<Vec<u64>>>,
+    operators: Vec<u64>,
+    before: Waited,
+}
+
+impl Probe {
+    /// Begins, with a file in a directory on the disk that operators use, and their process ids.
+    pub(super) fn start(dir: &Path, operators: Vec<u64>) -> Self {
+        let (stop, path) = (Arc::new(AtomicBool::new(false)), dir.join("sync-test"));
+        let (stopped, file) = (Arc::clone(&stop), path.clone());
+        let syncs = thread::spawn(move || measure_syncs(&file, &stopped));
+        let before = Waited::of(&operators);
+        Self { stop, path, syncs, operators, before }
+    }
+
+    /// Ends, and adds what was measured.
+    pub(super) fn end(self, machine: &mut Machine) -> anyhow::Result<()> {
+        let waited = Waited::of(&self.operators).since(&self.before);
+        self.stop.store(true, Ordering::Relaxed);
+        let syncs = self.syncs.join().unwrap_or_else(|_| Err(std::io::Error::other("the measuring thread failed")));
+        let _ = std::fs::remove_file(&self.path);
+        let syncs = syncs.with_context(|| format!("cannot measure fdatasync with {}", self.path.display()))?;
+        machine.sync_quantiles_us = quantiles(syncs, PARTS);
+        machine.wake_us = waited;
+        Ok(())
     }
 }
 
@@ -67,42 +102,59 @@ fn percentile(sorted: &[u64], percent: usize) -> u64 {
     sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
+/// The least and the largest of some values, and what divides them into so many parts; fewer, if there are fewer values.
+fn quantiles(mut sorted: Vec<u64>, parts: usize) -> Vec<u64> {
+    sorted.sort_unstable();
+    let last = sorted.len().saturating_sub(1);
+    let parts = parts.min(last).max(1);
+    (0..=parts).filter_map(|part| sorted.get(last * part / parts)).copied().collect()
+}
+
 fn micros(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
-/// How long syncs take, sorted, where as many files are written as all operators write.
-fn syncs(dir: &Path, files: usize) -> anyhow::Result<Vec<u64>> {
-    let paths: Vec<_> = (0..files).map(|file| dir.join(format!("sync-test-{file}"))).collect();
-    let measured: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> = paths.iter().map(|path| scope.spawn(|| measure_syncs(path))).collect();
-        threads.into_iter().map(|thread| thread.join()).collect()
-    });
-    let mut all = Vec::with_capacity(files * SYNCS);
-    for (path, measured) in paths.iter().zip(measured) {
-        let _ = std::fs::remove_file(path);
-        let measured = measured.unwrap_or_else(|_| Err(std::io::Error::other("the measuring thread failed")));
-        all.extend(measured.with_context(|| format!("cannot measure fdatasync with {}", path.display()))?);
-    }
-    all.sort_unstable();
-    Ok(all)
-}
-
 /// As an operator's log: the blocks are written before, so that no metadata changes.
-fn measure_syncs(path: &Path) -> std::io::Result<Vec<u64>> {
+fn measure_syncs(path: &Path, stop: &AtomicBool) -> std::io::Result<Vec<u64>> {
     let file = File::create(path)?;
-    file.write_all_at(&vec![0; SYNCS * RECORD], 0)?;
+    file.write_all_at(&vec![0; RECORDS * RECORD], 0)?;
     file.sync_all()?;
-    let mut took = Vec::with_capacity(SYNCS);
-    for at in 0..SYNCS {
-        // As votes come: with pauses, in which a disk and a processor may doze.
-        thread::sleep(PAUSE);
+    let mut took = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        thread::sleep(SYNC_PAUSE);
         let started = Instant::now();
-        file.write_all_at(&[1; RECORD], (at * RECORD) as u64)?;
+        file.write_all_at(&[1; RECORD], (took.len() % RECORDS * RECORD) as u64)?;
         file.sync_data()?;
         took.push(micros(started));
     }
     Ok(took)
+}
+
+/// What Linux counts of threads, by their path: nanoseconds that each waited for a core, and how often it got one.
+#[derive(Debug, Default)]
+struct Waited(BTreeMap<PathBuf, (u64, u64)>);
+
+impl Waited {
+    fn of(processes: &[u64]) -> Self {
+        let threads = processes.iter().filter_map(|pid| std::fs::read_dir(format!("/proc/{pid}/task")).ok());
+        let counted = |thread: PathBuf| {
+            let text = std::fs::read_to_string(thread.join("schedstat")).ok()?;
+            let mut figures = text.split_whitespace().skip(1).map_while(|figure| figure.parse().ok());
+            Some((thread, (figures.next()?, figures.next()?)))
+        };
+        Self(threads.flatten().filter_map(|entry| counted(entry.ok()?.path())).collect())
+    }
+
+    /// Microseconds for each time, since an earlier count. Threads that have ended are not in it.
+    fn since(&self, before: &Self) -> u64 {
+        let (mut nanos, mut times) = (0, 0);
+        for (thread, (waited, got)) in &self.0 {
+            let (waited_before, got_before) = before.0.get(thread).copied().unwrap_or_default();
+            nanos += waited.saturating_sub(waited_before);
+            times += got.saturating_sub(got_before);
+        }
+        nanos / times.max(1) / 1_000
+    }
 }
 
 /// A round trip of some bytes over loopback to another thread: the median.
@@ -178,14 +230,34 @@ mod tests {
 
     #[test]
     fn a_machine_is_measured_and_nothing_of_it_stays() {
-        let dir = std::env::temp_dir().join(format!("squad-machine-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let machine = Machine::measure(&dir, 2, Some(3)).unwrap();
-        assert_eq!((machine.cores, std::fs::read_dir(&dir).unwrap().count()), (3, 0));
-        std::fs::remove_dir(&dir).unwrap();
-        assert!(machine.sync_p10_us <= machine.sync_p50_us);
-        let nowhere = Machine::measure(&dir.join("nowhere"), 1, None).unwrap_err();
+        let dir = tempfile::tempdir().unwrap();
+        let mut machine = Machine::measure(Some(3)).unwrap();
+        let probe = Probe::start(dir.path(), vec![std::process::id().into()]);
+        while !dir.path().join("sync-test").exists() {
+            thread::yield_now();
+        }
+        probe.end(&mut machine).unwrap();
+        assert_eq!((machine.cores, std::fs::read_dir(dir.path()).unwrap().count()), (3, 0));
+        assert!(machine.sync_quantiles_us.is_sorted(), "{machine:?}");
+        let nowhere = Probe::start(&dir.path().join("nowhere"), Vec::new()).end(&mut machine).unwrap_err();
         assert!(format!("{nowhere:#}").contains("nowhere"), "{nowhere:#}");
+    }
+
+    #[test]
+    fn quantiles_begin_with_the_least_and_end_with_the_largest() {
+        assert_eq!(quantiles((0..=1_000).rev().collect(), 4), [0, 250, 500, 750, 1_000]);
+        assert_eq!(quantiles(vec![9, 3], 4), [3, 9]);
+        assert_eq!((quantiles(vec![3], 4), quantiles(vec![], 4)), (vec![3, 3], vec![]));
+    }
+
+    #[test]
+    fn waits_are_a_mean_over_what_threads_gained() {
+        let waited = |all: &[(&str, u64, u64)]| {
+            Waited(all.iter().map(|(thread, nanos, times)| (PathBuf::from(thread), (*nanos, *times))).collect())
+        };
+        let before = waited(&[("1", 5_000_000, 10), ("ended", 1, 1)]);
+        let after = waited(&[("1", 6_000_000, 12), ("2", 2_000_000, 4)]);
+        assert_eq!((after.since(&before), before.since(&before)), (500, 0));
     }
 
     #[test]

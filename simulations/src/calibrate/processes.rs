@@ -1,12 +1,12 @@
 //! The workload over real processes: a devnet, and the load generator in front of it.
 
-use super::compare::{Latencies, TIERS};
+use super::compare::{LATENCIES, Latencies, TIERS};
 use super::{Effort, Workload};
+use crate::table::{Cell, Table};
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use squad_types::{Genesis, Params};
-use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -77,6 +77,12 @@ impl Devnet {
     /// The JSON-RPC address of an operator.
     pub(super) fn rpc(&self, operator: usize) -> anyhow::Result<&str> {
         self.ready["operators"][operator]["rpc"].as_str().context("the devnet does not say where its operators are")
+    }
+
+    /// The operators' process ids.
+    pub(super) fn processes(&self) -> Vec<u64> {
+        let operators = self.ready["operators"].as_array().into_iter().flatten();
+        operators.filter_map(|operator| operator["pid"].as_u64()).collect()
     }
 
     /// The protocol's parameters.
@@ -152,18 +158,18 @@ fn program(squad: &Path) -> Command {
     command
 }
 
-/// Reads what the load generator wrote.
+/// Reads what the load generator wrote, and writes it once more as Parquet.
 pub(super) fn read(path: &Path) -> anyhow::Result<Latencies> {
-    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let table = Table::read(&LATENCIES, path)?;
+    if let (Some(directory), Some(name)) = (path.parent(), path.file_stem()) {
+        table.write_parquet(directory, &name.to_string_lossy())?;
+    }
     let mut latencies = Latencies::default();
-    for (at, line) in BufReader::new(file).lines().enumerate().skip(1) {
-        let line = line.with_context(|| format!("cannot read {}", path.display()))?;
-        let cells: Vec<&str> = line.split(',').collect();
-        let tier = TIERS.iter().position(|tier| cells.get(2) == Some(tier));
-        let took = cells.get(3).and_then(|cell| cell.parse().ok());
-        let (tier, took) =
-            tier.zip(took).with_context(|| format!("{}, line {}: {line:?} is no latency", path.display(), at + 1))?;
-        latencies[tier].push(took);
+    let tiers = table.column("tier").iter().filter_map(Cell::text);
+    for (at, (tier, took)) in tiers.zip(table.column("latency_us").iter().filter_map(Cell::integer)).enumerate() {
+        let place = TIERS.iter().position(|known| *known == tier);
+        let place = place.with_context(|| format!("{}, line {}: {tier:?} is no tier", path.display(), at + 2))?;
+        latencies[place].push(took);
     }
     Ok(latencies)
 }
@@ -179,7 +185,10 @@ mod tests {
         std::fs::write(&path, "due_us,target,tier,latency_us\n1,0,ordered,70\n2,1,batched,5\n").unwrap();
         assert_eq!(read(&path).unwrap(), [vec![5], vec![], vec![70]]);
         std::fs::write(&path, "due_us,target,tier,latency_us\n1,0,sorted,70\n").unwrap();
-        assert!(read(&path).unwrap_err().to_string().contains("line 2"));
+        assert!(read(&path).unwrap_err().to_string().contains("line 2: \"sorted\""));
+        std::fs::write(&path, "due_us,target,tier,latency_us\n1,0,ordered,7x\n").unwrap();
+        assert!(format!("{:#}", read(&path).unwrap_err()).contains("line 2: column latency_us"));
+        std::fs::remove_file(path.with_extension("parquet")).unwrap();
         std::fs::remove_file(&path).unwrap();
     }
 }

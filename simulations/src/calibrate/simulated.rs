@@ -1,12 +1,12 @@
 //! The same workload in virtual time.
 
-use super::compare::{Latencies, TIERS};
+use super::compare::{LATENCIES, Latencies, TIERS};
 use super::{Clients, Effort, Machine, Workload};
 use crate::scenario::{CommitteeSpec, Costs, LoadSpec, NetworkSpec, NodeSpec, Scenario, Space};
 use crate::simulation::{Simulation, Verdict};
+use crate::table::Table;
 use anyhow::{Context as _, bail};
 use squad_types::Params;
-use std::fmt::Write as _;
 use std::path::Path;
 
 /// What a simulation needs to know.
@@ -56,11 +56,10 @@ impl Run<'_> {
             node: NodeSpec {
                 costs: Costs::Measured,
                 cores: self.machine.cores,
-                machine_cores: Some(self.machine.cores),
                 driver_us: self.driver_us,
-                // Evenly spread, with the least and the mean that were measured.
-                sync_us: self.machine.sync_p10_us,
-                sync_jitter_us: 2 * self.machine.sync_mean_us.saturating_sub(self.machine.sync_p10_us),
+                sync_quantiles_us: self.machine.sync_quantiles_us.clone(),
+                // What others' work costs an operator is in them.
+                wake_us: self.machine.wake_us,
                 ..NodeSpec::default()
             },
             load: vec![LoadSpec {
@@ -105,7 +104,7 @@ impl Run<'_> {
             },
             messages: cluster.traffic.handled_in_all() as f64 / nodes as f64 / blocks,
         };
-        let mut csv = String::from("due_us,target,tier,latency_us\n");
+        let mut table = Table::new(&LATENCIES);
         let mut sent: Vec<_> = simulation.sent.iter().filter(|(_, sent)| sent.at >= begins).collect();
         sent.sort_by_key(|(id, sent)| (sent.at, **id));
         for (id, sent) in sent {
@@ -118,10 +117,10 @@ impl Run<'_> {
                 let took = at.0 - sent.at.0 + self.machine.client_us;
                 simulated.latencies[tier].push(took);
                 let due = sent.at.0 - crate::cluster::START.0;
-                let _ = writeln!(csv, "{due},{},{},{took}", sent.node, TIERS[tier]);
+                table.push([due.into(), sent.node.into(), TIERS[tier].into(), took.into()])?;
             }
         }
-        super::write(&out.join("simulated.csv"), &csv)?;
+        table.write(out, "simulated")?;
         Ok(simulated)
     }
 }

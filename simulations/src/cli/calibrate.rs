@@ -1,5 +1,6 @@
 //! `squad-sim calibrate`.
 
+use super::Ended;
 use crate::calibrate::{Calibration, Workload};
 use anyhow::Context as _;
 use clap::Args;
@@ -30,7 +31,7 @@ pub(super) struct CalibrateArgs {
     /// Seconds of the same load before them
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(0..=600))]
     warmup: u64,
-    /// Cores that the simulated operators share; as many as this machine has if it is not given
+    /// Cores of each simulated operator; as many as this machine has if it is not given
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     cores: Option<u16>,
     /// The simulation's seed
@@ -44,8 +45,8 @@ pub(super) struct CalibrateArgs {
     json: bool,
 }
 
-/// Runs both. Whether the simulator comes near.
-pub(super) fn calibrate(args: CalibrateArgs) -> anyhow::Result<bool> {
+/// Runs both. It holds if the simulator comes near.
+pub(super) fn calibrate(args: CalibrateArgs) -> anyhow::Result<Ended> {
     let squad = match args.squad {
         Some(path) => path,
         None => std::env::current_exe().context("cannot find this program's own file")?.with_file_name("squad"),
@@ -65,10 +66,6 @@ pub(super) fn calibrate(args: CalibrateArgs) -> anyhow::Result<bool> {
         out: args.out,
     };
     let found = calibration.run()?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&found)?);
-    } else {
-        print!("{}", found.text());
-    }
-    Ok(found.comparison.is_near())
+    let text = if args.json { serde_json::to_string_pretty(&found)? + "\n" } else { found.text() };
+    Ok(Ended { text, held: found.comparison.is_near() })
 }

@@ -1,6 +1,8 @@
 //! `squad-sim run`.
 
+use super::Ended;
 use crate::campaign::failure_file;
+use crate::progress::note;
 use crate::replay::Recorder;
 use crate::results::{Summary, write_forks, write_record, write_tables};
 use crate::scenario::{Profile, Scenario, parse};
@@ -28,7 +30,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Scenario> {
 /// Nodes whose states are printed after a violation.
 const STATES_SHOWN: usize = 32;
 
-/// Runs a scenario. Whether everything held.
+/// Runs a scenario.
 pub(super) fn run(
     path: &Path,
     seed: Option<u64>,
@@ -36,7 +38,7 @@ pub(super) fn run(
     trace: Option<&Path>,
     window: (u64, u64),
     json: bool,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Ended> {
     let mut scenario = read(path)?;
     if let Some(seed) = seed {
         scenario.seed = seed;
@@ -60,20 +62,15 @@ pub(super) fn run(
         trace.finish().context("the trace is not complete")?;
     }
     let summary = Summary::new(&simulation, &outcome, started.elapsed().as_secs_f64());
-    if json {
-        println!("{}", serde_json::to_string_pretty(&summary)?);
-    } else {
-        print!("{}", summary.text());
-    }
     if let Verdict::Violated(failure) = &outcome.verdict {
-        eprintln!("violated at event {}, {} µs after the start:", failure.event, failure.at_us);
-        failure.states.iter().take(STATES_SHOWN).for_each(|state| eprintln!("  {state}"));
+        note(format_args!("violated at event {}, {} µs after the start:", failure.event, failure.at_us));
+        failure.states.iter().take(STATES_SHOWN).for_each(|state| note(format_args!("  {state}")));
         if let Some(more) = failure.states.len().checked_sub(STATES_SHOWN).filter(|more| *more > 0) {
-            eprintln!("  and {more} nodes more");
+            note(format_args!("  and {more} nodes more"));
         }
     }
     if let Some(out) = out {
-        write_tables(&simulation, out).with_context(|| format!("cannot write into {}", out.display()))?;
+        write_tables(&simulation, out)?;
         std::fs::write(out.join("summary.json"), serde_json::to_string_pretty(&summary)?)?;
         write_record(&simulation, &summary, out)?;
         write_forks(&simulation, out)?;
@@ -82,5 +79,6 @@ pub(super) fn run(
             std::fs::write(out.join("failure.toml"), text)?;
         }
     }
-    Ok(!matches!(outcome.verdict, Verdict::Violated(_)))
+    let text = if json { serde_json::to_string_pretty(&summary)? + "\n" } else { summary.text() };
+    Ok(Ended { text, held: !matches!(outcome.verdict, Verdict::Violated(_)) })
 }

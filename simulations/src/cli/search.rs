@@ -1,15 +1,17 @@
 //! `squad-sim campaign`, `shrink` and `sweep`.
 
+use super::Ended;
 use super::run::read;
 use crate::campaign::{Campaign, Found, failure_file};
-use crate::progress::{Done, Progress};
+use crate::progress::{Done, Progress, note};
 use crate::simulation::Verdict;
 use crate::sweep::Sweep;
 use anyhow::Context as _;
+use std::fmt::Write as _;
 use std::path::Path;
 
-/// Runs a campaign. Whether everything held.
-pub(super) fn campaign(campaign: &Campaign, json: bool) -> anyhow::Result<bool> {
+/// Runs a campaign.
+pub(super) fn campaign(campaign: &Campaign, json: bool) -> anyhow::Result<Ended> {
     let shown = Progress::new("seeds", json);
     let progress = |found: &Found, total: u64| {
         let violated = found.violated.len() as u64;
@@ -20,15 +22,15 @@ pub(super) fn campaign(campaign: &Campaign, json: bool) -> anyhow::Result<bool> 
     let found = campaign.run(&progress).with_context(|| format!("cannot write into {}", campaign.out.display()))?;
     drop(std::panic::take_hook());
     shown.end();
-    if json {
+    let text = if json {
         let summary = serde_json::json!({
             "runs": found.runs, "held": found.held, "beyond": found.beyond, "violated": found.violated,
             "virtual_ms": found.virtual_ms,
         });
-        println!("{summary:#}");
+        format!("{summary:#}\n")
     } else {
-        println!(
-            "{} runs, {:.0} virtual seconds: {} held, {} went beyond what is promised, {} violated",
+        let mut text = format!(
+            "{} runs, {:.0} virtual seconds: {} held, {} went beyond what is promised, {} violated\n",
             found.runs,
             found.virtual_ms as f64 / 1e3,
             found.held,
@@ -36,39 +38,39 @@ pub(super) fn campaign(campaign: &Campaign, json: bool) -> anyhow::Result<bool> 
             found.violated.len()
         );
         for seed in &found.violated {
-            println!("  seed {seed}: {}", campaign.out.join(format!("failure-{seed}.toml")).display());
+            let _ = writeln!(text, "  seed {seed}: {}", campaign.out.join(format!("failure-{seed}.toml")).display());
         }
-    }
-    Ok(found.violated.is_empty())
+        text
+    };
+    Ok(Ended { text, held: found.violated.is_empty() })
 }
 
-/// Shrinks a failing scenario. Whether it fails.
-pub(super) fn shrink(path: &Path) -> anyhow::Result<bool> {
+/// Shrinks a failing scenario. It holds if it does fail.
+pub(super) fn shrink(path: &Path) -> anyhow::Result<Ended> {
     let scenario = read(path)?;
     std::panic::set_hook(Box::new(|_| {}));
     let smaller = crate::shrink::shrink(&scenario, &mut |scenario, runs| {
-        eprintln!(
+        note(format_args!(
             "{runs} runs: {} ms, {} faults, {} misbehave, {} loads",
             scenario.duration_ms,
             scenario.fault.len(),
             scenario.byzantine.len(),
             scenario.load.len()
-        );
+        ));
     });
     drop(std::panic::take_hook());
     let Some((scenario, outcome, runs)) = smaller? else {
-        println!("{} does not fail", path.display());
-        return Ok(false);
+        return Ok(Ended { text: format!("{} does not fail\n", path.display()), held: false });
     };
-    let Verdict::Violated(failure) = &outcome.verdict else { return Ok(false) };
+    let Verdict::Violated(failure) = &outcome.verdict else { return Ok(Ended { text: String::new(), held: false }) };
+    let what = failure.violation.to_string();
     let out = path.with_extension("small.toml");
-    std::fs::write(&out, failure_file(&scenario, &outcome, &failure.violation.to_string()))
+    std::fs::write(&out, failure_file(&scenario, &outcome, &what))
         .with_context(|| format!("cannot write {}", out.display()))?;
-    println!("{} after {runs} runs: {}", out.display(), failure.violation);
-    Ok(true)
+    Ok(Ended::well(format!("{} after {runs} runs: {what}\n", out.display())))
 }
 
-/// Runs a sweep. Whether everything held.
+/// Runs a sweep.
 pub(super) fn sweep(
     path: &Path,
     set: &[String],
@@ -76,7 +78,7 @@ pub(super) fn sweep(
     shard: (u64, u64),
     jobs: usize,
     out: &Path,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Ended> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let sweep = Sweep::new(&text, set, seeds.0..seeds.1 + 1, shard)?;
     let total = sweep.points.len();
@@ -88,6 +90,5 @@ pub(super) fn sweep(
         shown.tell(done);
     })?;
     shown.end();
-    println!("{total} points in {}", out.join("sweep.csv").display());
-    Ok(held)
+    Ok(Ended { text: format!("{total} points in {}\n", out.join(crate::sweep::CSV).display()), held })
 }

@@ -3,6 +3,7 @@
 use crate::cpu::CostTable;
 use crate::network::places::Places;
 use crate::network::{Links, NodeIndex};
+use crate::rng::Durations;
 use squad_sequencer::Config;
 use squad_types::limits::MAX_TRANSACTION_BYTES;
 use squad_types::{
@@ -35,10 +36,10 @@ pub struct ClusterConfig {
     pub cpu: Option<(CostTable, usize)>,
     /// Cores of one machine that all nodes share, where work takes time; without it, nobody waits for another's.
     pub shared_cores: Option<usize>,
-    /// How long a sync takes, in microseconds.
-    pub sync_micros: u64,
-    /// And up to this much more.
-    pub sync_jitter_micros: u64,
+    /// How long syncs take, in microseconds.
+    pub sync_times: Durations,
+    /// How long a thread that wakes up waits for a core, in microseconds; without it, not at all.
+    pub wake_times: Option<Durations>,
     /// Changes of stake.
     pub stake_changes: Vec<StakeTableChange>,
     /// A node this many heights behind starts from a snapshot.
@@ -83,8 +84,8 @@ impl ClusterConfig {
             bandwidth: None,
             cpu: None,
             shared_cores: None,
-            sync_micros: 500,
-            sync_jitter_micros: 0,
+            sync_times: Durations::Even(500, 0),
+            wake_times: None,
             stake_changes: Vec::new(),
             snapshot_gap: 10_000,
             checkpoint_interval: 16,

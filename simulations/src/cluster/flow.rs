@@ -1,5 +1,6 @@
 //! Events, the work they make for a node, and what comes of its outputs.
 
+use super::waits::Thread;
 use super::{Cluster, Event, Work};
 use crate::disk::Stream;
 use crate::invariants::Observed;
@@ -26,7 +27,8 @@ impl Cluster {
             Event::Synced { node, stream, upto, life } => {
                 if self.nodes[node].life == life && self.nodes[node].is_up() {
                     let effects = self.nodes[node].synced(stream, upto);
-                    self.perform(node, effects, self.now);
+                    let at = self.sequencer_runs(node);
+                    self.perform(node, effects, at);
                 }
             }
             Event::Restart { node, memory } => {
@@ -158,8 +160,14 @@ impl Cluster {
 
     /// When a node is done with an input that had these effects.
     pub(super) fn charge(&mut self, node: NodeIndex, kind: Option<Kind>, effects: &[Effect]) -> Instant {
-        let Some(cpu) = &mut self.cpus[node] else { return self.now };
-        cpu.handle(self.now, kind, effects.len())
+        let from = self.sequencer_runs(node);
+        self.cpus[node].as_mut().map_or(from, |cpu| cpu.handle(from, kind, effects.len()))
+    }
+
+    /// When the thread of a node's sequencer, for which there is something to do now, runs.
+    fn sequencer_runs(&mut self, node: NodeIndex) -> Instant {
+        let idle = self.cpus[node].as_ref().is_none_or(|cpu| cpu.busy_until < self.now);
+        if idle { self.wake(node, Thread::Sequencer, self.now) } else { self.now }
     }
 
     pub(super) fn perform(&mut self, node: NodeIndex, effects: Vec<Effect>, at: Instant) {
@@ -187,12 +195,16 @@ impl Cluster {
         let upto = self.nodes[node].disk.last(stream);
         let life = self.nodes[node].life;
         let slow = self.slow_disks.get(&node).copied().unwrap_or_default();
-        let jitter = if self.sync_jitter_micros == 0 { 0 } else { self.rng.below(self.sync_jitter_micros + 1) };
-        let done = at.plus(self.sync_micros + slow + jitter);
+        let thread = if stream == Stream::Log { Thread::Log } else { Thread::Segments };
+        let at = self.wake(node, thread, at);
+        let done = at.plus(self.waits.sync(&mut self.rng) + slow);
         self.queue.push(done, Event::Synced { node, stream, upto, life });
     }
 
     fn leave(&mut self, node: NodeIndex, output: Output, at: Instant) {
+        let for_peers = matches!(output, Output::Send { .. } | Output::Ask { .. } | Output::Answer { .. });
+        let at = if for_peers { at } else { self.wake(node, Thread::Results, at) };
+        let at = self.wake(node, Thread::Writer, at);
         let operator = self.addresses.get(node).copied().unwrap_or(Address::ZERO);
         let observed = Observed { at, node, operator, output: &output, nodes: &self.nodes };
         if let Err(violation) = self.invariants.observe(observed) {
@@ -308,7 +320,11 @@ impl Cluster {
             Body::Message(packet) => packet.signatures,
             _ => 1,
         };
-        let checked = self.cpus[node].as_mut().map_or(self.now, |cpu| cpu.check(self.now, &parcel, signatures));
+        let mut from = self.wake(node, Thread::Reader, self.now);
+        if self.cpus[node].as_ref().is_none_or(|cpu| cpu.has_idle_worker(from)) {
+            from = self.wake(node, Thread::Worker, from);
+        }
+        let checked = self.cpus[node].as_mut().map_or(from, |cpu| cpu.check(from, &parcel, signatures));
         let work = Work::Parcel(parcel);
         if checked > self.now {
             self.queue.push(checked, Event::Work { node, work });

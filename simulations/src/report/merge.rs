@@ -1,6 +1,8 @@
 //! Several directories, each with a part of a campaign or a sweep, into one.
 
 use crate::shards::Whole;
+use crate::sweep;
+use crate::table::{Cell, Table};
 use anyhow::Context as _;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,7 +17,7 @@ pub struct Lenience {
     pub doubled: bool,
 }
 
-/// A run's line as it stands in its file.
+/// A run's line as it stands in its file, with its end.
 struct Run {
     line: String,
     trace: String,
@@ -87,39 +89,35 @@ fn whole(directories: &[PathBuf]) -> anyhow::Result<Whole> {
 
 /// The file that holds a whole's runs.
 fn file(whole: &Whole) -> &'static str {
-    if whole.what == "campaign" { "results.jsonl" } else { "sweep.csv" }
+    if whole.what == "campaign" { "results.jsonl" } else { sweep::CSV }
 }
 
 fn read(whole: &Whole, directory: &Path) -> anyhow::Result<Vec<((String, u64), Run)>> {
     let path = directory.join(file(whole));
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let run =
-        |line: &str, trace: &str| Run { line: line.to_owned(), trace: trace.to_owned(), place: directory.to_owned() };
+    let run = |line: String, trace: &str| Run { line, trace: trace.to_owned(), place: directory.to_owned() };
     if whole.what == "campaign" {
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         // A torn last line is of a run that was not over.
         let lines = text.lines().filter_map(|line| Some((line, serde_json::from_str(line).ok()?)));
-        return Ok(lines
-            .map(|(line, found): (&str, crate::campaign::Line)| ((String::new(), found.seed), run(line, &found.trace)))
-            .collect());
+        let runs = lines.map(|(line, found): (&str, crate::campaign::Line)| {
+            ((String::new(), found.seed), run(format!("{line}\n"), &found.trace))
+        });
+        return Ok(runs.collect());
     }
-    let rows = text.lines().skip(1).filter_map(|line| {
-        let cells: Vec<&str> = line.split(',').collect();
-        let seed = cells.get(1)?.parse().ok()?;
-        Some((((*cells.first()?).to_owned(), seed), run(line, cells.get(crate::sweep::TRACE)?)))
-    });
-    Ok(rows.collect())
+    let table = Table::read(&sweep::COLUMNS, &path)?;
+    let traces = table.column("trace").iter().filter_map(Cell::text);
+    let rows = sweep::runs(&table).zip(traces).enumerate();
+    Ok(rows.map(|(row, ((point, seed), trace))| ((point.to_owned(), seed), run(table.line(row), trace))).collect())
 }
 
 fn write(whole: &Whole, runs: &Runs, directories: &[PathBuf], out: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(out)?;
-    let mut text = String::new();
-    if whole.what == "sweep" {
-        let _ = writeln!(text, "{}", crate::sweep::HEADER);
-    }
-    for run in runs.values() {
-        let _ = writeln!(text, "{}", run.line);
-    }
+    let header = if whole.what == "sweep" { Table::header(&sweep::COLUMNS) } else { String::new() };
+    let text = runs.values().fold(header, |text, run| text + &run.line);
     std::fs::write(out.join(file(whole)), text)?;
+    if whole.what == "sweep" {
+        sweep::write_parquet(out)?;
+    }
     whole.join(out)?;
     for directory in directories {
         for entry in std::fs::read_dir(directory)? {

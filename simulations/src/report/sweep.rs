@@ -1,23 +1,25 @@
 //! A sweep: each figure against the value that was swept, over all seeds.
 
+use super::Page;
 use super::plot::{self, Line};
-use super::{Page, cell, rows};
-use std::collections::BTreeMap;
+use crate::sweep::{COLUMNS, CSV};
+use crate::table::{Cell, Table};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Figures of `sweep.csv`: their columns, and how they are called.
-const FIGURES: [(&str, &str, usize); 11] = [
-    ("height", "heights", 3),
-    ("later_rounds", "heights that took more than one round", 4),
-    ("ordered", "transactions ordered", 6),
-    ("refused", "transactions refused", 7),
-    ("batched_p50_ms", "batched, median, ms", 8),
-    ("batched_p99_ms", "batched, 99th percentile, ms", 9),
-    ("secured_p50_ms", "secured, median, ms", 10),
-    ("secured_p99_ms", "secured, 99th percentile, ms", 11),
-    ("ordered_p50_ms", "ordered, median, ms", 12),
-    ("ordered_p99_ms", "ordered, 99th percentile, ms", 13),
-    ("bytes", "bytes sent", 14),
+/// Figures of a sweep: their columns, and how they are called.
+const FIGURES: [(&str, &str); 11] = [
+    ("height", "heights"),
+    ("later_rounds", "heights that took more than one round"),
+    ("ordered", "transactions ordered"),
+    ("refused", "transactions refused"),
+    ("batched_p50_ms", "batched, median, ms"),
+    ("batched_p99_ms", "batched, 99th percentile, ms"),
+    ("secured_p50_ms", "secured, median, ms"),
+    ("secured_p99_ms", "secured, 99th percentile, ms"),
+    ("ordered_p50_ms", "ordered, median, ms"),
+    ("ordered_p99_ms", "ordered, 99th percentile, ms"),
+    ("bytes", "bytes sent"),
 ];
 
 /// The value at a share of sorted values.
@@ -48,25 +50,24 @@ fn axis(labels: &[String]) -> Option<String> {
 
 pub(super) fn sweep(page: &mut Page, directory: &Path) -> anyhow::Result<()> {
     page.heading("Sweep");
-    let all = rows(directory, "sweep.csv")?;
-    let mut labels: Vec<String> = Vec::new();
-    for label in all.iter().filter_map(|row| row.first()) {
-        if !labels.contains(label) {
-            labels.push(label.clone());
-        }
-    }
-    labels.sort();
-    let sorted = |label: &str, column: usize| {
-        let of = all.iter().filter(|row| row.first().is_some_and(|own| own == label));
-        let mut values: Vec<f64> = of.filter_map(|row| cell(row, column)).collect();
+    let all = Table::read(&COLUMNS, &directory.join(CSV))?;
+    let of = |label: &str, column: &str| -> Vec<Cell> {
+        let rows = all.column("set").iter().zip(all.column(column));
+        rows.filter(|(own, _)| own.text() == Some(label)).map(|(_, cell)| cell.clone()).collect()
+    };
+    let labels: BTreeSet<&str> = all.column("set").iter().filter_map(Cell::text).collect();
+    let labels: Vec<String> = labels.into_iter().map(str::to_owned).collect();
+    let sorted = |label: &str, column: &str| {
+        let mut values: Vec<f64> = of(label, column).iter().filter_map(Cell::number).collect();
         values.sort_by(f64::total_cmp);
         values
     };
     let table = labels.iter().map(|label| {
-        let violated =
-            all.iter().filter(|row| row.first() == Some(label) && row.get(2).is_some_and(|v| v == "violated"));
-        let mut row = vec![label.clone(), sorted(label, 1).len().to_string(), violated.count().to_string()];
-        row.extend([8, 10, 12, 13].map(|column| format!("{:.1}", at(&sorted(label, column), 0.5))));
+        let verdicts = of(label, "verdict");
+        let violated = verdicts.iter().filter(|verdict| verdict.text() == Some("violated"));
+        let mut row = vec![label.clone(), verdicts.len().to_string(), violated.count().to_string()];
+        let shown = ["batched_p50_ms", "secured_p50_ms", "ordered_p50_ms", "ordered_p99_ms"];
+        row.extend(shown.map(|column| format!("{:.1}", at(&sorted(label, column), 0.5))));
         row
     });
     let table: Vec<Vec<String>> = table.collect();
@@ -75,7 +76,7 @@ pub(super) fn sweep(page: &mut Page, directory: &Path) -> anyhow::Result<()> {
         &table,
     );
     let axis = axis(&labels);
-    for (file, name, column) in FIGURES {
+    for (column, name) in FIGURES {
         let title = format!("{name}: median over seeds, band from the 10th to the 90th percentile");
         let plot = match &axis {
             Some(key) => plot::lines(&title, key, "", &curves(&labels, key, &|label| sorted(label, column)), &[]),
@@ -85,7 +86,7 @@ pub(super) fn sweep(page: &mut Page, directory: &Path) -> anyhow::Result<()> {
                 plot::bars(&format!("{name}: median over seeds"), "", "", &bars)
             }
         };
-        page.plot(&format!("sweep-{file}"), &plot)?;
+        page.plot(&format!("sweep-{column}"), &plot)?;
     }
     Ok(())
 }

@@ -32,6 +32,10 @@ pub(super) fn check(scenario: &Scenario) -> Vec<Found> {
     let (cores, interval) = (scenario.node.cores, scenario.node.checkpoint_interval);
     checker
         .want(cores >= 1, || (vec![Step::Key("node"), Step::Key("cores")], "0 cores; expected at least 1".to_owned()));
+    if let Some(pair) = scenario.node.sync_quantiles_us.windows(2).find(|pair| pair[0] > pair[1]) {
+        let what = format!("{} stands before {}; expected the shortest first", pair[0], pair[1]);
+        checker.found.push((vec![Step::Key("node"), Step::Key("sync_quantiles_us")], what));
+    }
     checker.want(scenario.node.machine_cores != Some(0), || {
         (vec![Step::Key("node"), Step::Key("machine_cores")], "0 cores; expected at least 1".to_owned())
     });

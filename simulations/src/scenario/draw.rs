@@ -153,6 +153,8 @@ impl Draw {
             driver_us: 0,
             sync_us: pick(rng, &[200, 500, 4_000]),
             sync_jitter_us: pick(rng, &[0, 500, 20_000]),
+            sync_quantiles_us: Vec::new(),
+            wake_us: 0,
             skew_ms: pick(rng, &[0, 0, 50, 200]),
             drift_ppm: pick(rng, &[0, 100, 5_000]),
             snapshot_gap: pick(rng, &[10_000, 10_000, 12, 30]),

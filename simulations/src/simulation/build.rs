@@ -5,7 +5,7 @@ use crate::cpu::CostTable;
 use crate::network::Links;
 use crate::network::places::{Places, PlacesError};
 use crate::network::spread::Spread;
-use crate::rng::Rng;
+use crate::rng::{Durations, Rng};
 use crate::scenario::{Costs, NetworkSpec, Scenario};
 
 /// A scenario that makes no cluster.
@@ -50,8 +50,11 @@ pub(super) fn config(scenario: &Scenario) -> Result<ClusterConfig, BuildError> {
         Costs::Measured => Some((CostTable { driver: node.driver_us * 1_000, ..CostTable::measured() }, node.cores)),
     };
     config.shared_cores = node.machine_cores;
-    config.sync_micros = node.sync_us;
-    config.sync_jitter_micros = node.sync_jitter_us;
+    config.wake_times = (node.wake_us > 0).then_some(Durations::Memoryless(node.wake_us));
+    config.sync_times = match node.sync_quantiles_us.as_slice() {
+        [] => Durations::Even(node.sync_us, node.sync_jitter_us),
+        quantiles => Durations::Quantiles(quantiles.to_vec()),
+    };
     config.snapshot_gap = node.snapshot_gap;
     config.checkpoint_interval = node.checkpoint_interval;
     for change in &scenario.committee.change {

@@ -2,6 +2,8 @@
 
 use squad_simulations::cpu::CostTable;
 use squad_simulations::network::places::Places;
+use squad_simulations::rng::Durations;
+use squad_simulations::scenario::parse;
 use squad_simulations::{Cluster, ClusterConfig};
 use squad_types::Height;
 
@@ -30,6 +32,32 @@ fn work_that_costs_time_makes_ordering_slower_and_is_counted() {
     cluster.start_all();
     cluster.run(1_000);
     assert!(cluster.cpu_micros(0).unwrap() > 500, "{:?}", cluster.cpu_micros(0));
+}
+
+#[test]
+fn threads_that_wait_for_a_core_and_disks_that_are_slow_make_ordering_slower() {
+    let quick = ClusterConfig::equal(106, 4);
+    let fast = ordering_micros(&quick, 300);
+    // A message wakes a writer, a reader, a worker and the sequencer; a batch, an ack, a proposal and two votes are five.
+    let busy = ClusterConfig { wake_times: Some(Durations::Even(5_000, 0)), ..quick.clone() };
+    let micros = ordering_micros(&busy, 300);
+    assert!(micros > fast + 80_000, "{fast} and {micros} µs");
+    // A batch, a proposal and two votes each wait for a sync.
+    let slow = ClusterConfig { sync_times: Durations::Quantiles(vec![20_000, 21_000, 40_000]), ..quick };
+    let micros = ordering_micros(&slow, 300);
+    assert!(micros > fast + 50_000, "{fast} and {micros} µs");
+}
+
+#[test]
+fn quantiles_that_are_not_in_order_are_refused() {
+    let scenario = |quantiles: &str| {
+        parse(&format!(
+            "duration_ms = 100\n[committee]\nmembers = 4\n[node]\nwake_us = 400\nsync_quantiles_us = {quantiles}\n"
+        ))
+    };
+    let refused = scenario("[100, 300, 200]").unwrap_err().to_string();
+    assert_eq!(refused, "line 6: 300 stands before 200; expected the shortest first");
+    assert!(scenario("[100, 100, 200]").is_ok());
 }
 
 #[test]

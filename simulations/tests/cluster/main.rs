@@ -13,3 +13,4 @@ mod partitions;
 mod random;
 mod replay;
 mod shards;
+mod tables;
