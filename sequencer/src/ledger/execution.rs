@@ -2,7 +2,8 @@
 
 use super::policy;
 use super::validity::{self, Rejection};
-use super::window::{IdSet, Window};
+use super::window::Window;
+use squad_types::hash::IdSet;
 use squad_types::transaction::ids;
 use squad_types::{
     BatchRange, ChainState, Committee, CutEntry, HeaderHash, Height, IdentifiedTransaction, LaneId, NamespaceId,
