@@ -221,7 +221,8 @@ impl Waiters {
             return;
         }
         let over = |waiter: &Waiter| waiter.deadline <= now;
-        let late: Vec<TxId> = self.waiting.iter().filter(|(_, all)| all.as_slice().iter().any(over)).map(|(id, _)| *id).collect();
+        let late: Vec<TxId> =
+            self.waiting.iter().filter(|(_, all)| all.as_slice().iter().any(over)).map(|(id, _)| *id).collect();
         for id in late {
             let Some(all) = self.waiting.remove(&id) else { continue };
             for waiter in all.into_all() {

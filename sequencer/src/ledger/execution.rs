@@ -6,8 +6,8 @@ use super::validity::{self, Rejection};
 use super::window::Window;
 use squad_types::hash::IdSet;
 use squad_types::{
-    BatchRange, ChainState, Committee, CutEntry, HeaderHash, Height, LaneId, NamespaceId,
-    NamespaceLeaf, NamespaceSpec, Sequence, Timestamp, Tip, TxId, VerifiedBatch, merkle,
+    BatchRange, ChainState, Committee, CutEntry, HeaderHash, Height, LaneId, NamespaceId, NamespaceLeaf, NamespaceSpec,
+    Sequence, Timestamp, Tip, TxId, VerifiedBatch, merkle,
 };
 use std::sync::Arc;
 
