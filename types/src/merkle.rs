@@ -191,6 +191,15 @@ mod tests {
     }
 
     #[test]
+    fn a_leaf_of_any_length_is_the_hash_of_its_tag_and_its_parts() {
+        for (first, second) in [(0, 0), (0, 5), (32, 32), (32, 33), (64, 0), (65, 0), (100, 200)] {
+            let (first, second) = (vec![7; first], vec![9; second]);
+            let whole = [&[LEAF][..], &first, &second].concat();
+            assert_eq!(leaf(&[&first, &second]), Digest(sha256(&[&whole])));
+        }
+    }
+
+    #[test]
     fn roots_of_different_counts_differ_even_when_the_tops_are_alike() {
         assert_ne!(root(&[]), root(&[Digest::ZERO]));
         let four = leaves(4);
