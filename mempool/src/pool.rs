@@ -2,12 +2,13 @@
 
 use crate::bucket::Account;
 use crate::limits::TURN_BYTES;
+use squad_types::hash::IdMap;
 use squad_types::{IdentifiedTransaction, NamespaceId, Timestamp, TxId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-/// A transaction's place in line.
+/// A transaction's place in its namespace's line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ticket(u64);
+struct Ticket(u64);
 
 /// A transaction in the pool.
 #[derive(Clone, Debug)]
@@ -30,24 +31,65 @@ enum Place {
     Sealed,
 }
 
-#[derive(Debug, Default)]
+/// A namespace's line.
+#[derive(Debug)]
 struct Queue {
-    entries: BTreeMap<Ticket, Entry>,
+    /// By ticket, without gaps in the numbers: one that left from the middle leaves its place empty. Both ends are taken.
+    entries: VecDeque<Option<Entry>>,
+    /// The ticket of the first place.
+    first: u64,
     bytes: usize,
     /// Bytes that it may still take.
     deficit: usize,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        // There is as much room before the first as behind it.
+        Self { entries: VecDeque::new(), first: u64::MAX / 2, bytes: 0, deficit: 0 }
+    }
+}
+
+impl Queue {
+    fn first(&self) -> Option<&Entry> {
+        self.entries.front()?.as_ref()
+    }
+
+    fn push_back(&mut self, entry: Entry) -> Ticket {
+        self.bytes += entry.bytes();
+        self.entries.push_back(Some(entry));
+        Ticket(self.first + self.entries.len() as u64 - 1)
+    }
+
+    fn push_front(&mut self, entry: Entry) -> Ticket {
+        self.bytes += entry.bytes();
+        self.entries.push_front(Some(entry));
+        self.first -= 1;
+        Ticket(self.first)
+    }
+
+    fn remove(&mut self, ticket: Ticket) -> Option<Entry> {
+        let at = usize::try_from(ticket.0.checked_sub(self.first)?).ok()?;
+        let entry = self.entries.get_mut(at)?.take()?;
+        self.bytes -= entry.bytes();
+        while self.entries.front().is_some_and(Option::is_none) {
+            self.entries.pop_front();
+            self.first += 1;
+        }
+        while self.entries.back().is_some_and(Option::is_none) {
+            self.entries.pop_back();
+        }
+        Some(entry)
+    }
 }
 
 /// The pool, and which transactions own batches hold that are not ordered yet.
 #[derive(Debug)]
 pub(crate) struct Pool {
     queues: BTreeMap<NamespaceId, Queue>,
-    places: BTreeMap<TxId, Place>,
+    places: IdMap<Place>,
     bytes: usize,
     count: usize,
-    /// The next ticket at the end of the line and the last one given at its front.
-    back: u64,
-    front: u64,
     /// The namespace whose turn it is, and whether it was granted its bytes for it.
     turn: NamespaceId,
     granted: bool,
@@ -55,14 +97,11 @@ pub(crate) struct Pool {
 
 impl Default for Pool {
     fn default() -> Self {
-        const MIDDLE: u64 = u64::MAX / 2;
         Self {
             queues: BTreeMap::new(),
-            places: BTreeMap::new(),
+            places: IdMap::default(),
             bytes: 0,
             count: 0,
-            back: MIDDLE,
-            front: MIDDLE,
             turn: NamespaceId::ZERO,
             granted: false,
         }
@@ -90,15 +129,12 @@ impl Pool {
 
     /// When the one that waits longest arrived.
     pub(crate) fn first_at(&self) -> Option<Timestamp> {
-        let first = |queue: &Queue| queue.entries.first_key_value().map(|(_, entry)| entry.arrived);
-        self.queues.values().filter_map(first).min()
+        self.queues.values().filter_map(Queue::first).map(|entry| entry.arrived).min()
     }
 
     /// Puts one at the end of its line. The caller knows that it is not here yet.
     pub(crate) fn push(&mut self, entry: Entry) {
-        let ticket = Ticket(self.back);
-        self.back += 1;
-        self.insert(ticket, entry);
+        self.insert(entry, Queue::push_back);
     }
 
     /// Puts transactions of an expired lane back to the front, in their order, whatever the limits say: they were answered T0.
@@ -107,26 +143,22 @@ impl Pool {
             if matches!(self.places.get(&transaction.id), Some(Place::Pooled(..))) {
                 continue;
             }
-            self.front -= 1;
             let entry = Entry { transaction: transaction.clone(), source: None, arrived: now };
-            self.insert(Ticket(self.front), entry);
+            self.insert(entry, Queue::push_front);
         }
     }
 
-    fn insert(&mut self, ticket: Ticket, entry: Entry) {
-        let (id, transaction) = (entry.transaction.id, &entry.transaction.transaction);
-        self.places.insert(id, Place::Pooled(transaction.namespace, ticket));
+    fn insert(&mut self, entry: Entry, push: fn(&mut Queue, Entry) -> Ticket) {
+        let (id, namespace) = (entry.transaction.id, entry.transaction.transaction.namespace);
         self.bytes += entry.bytes();
         self.count += 1;
-        let queue = self.queues.entry(transaction.namespace).or_default();
-        queue.bytes += entry.bytes();
-        queue.entries.insert(ticket, entry);
+        let ticket = push(self.queues.entry(namespace).or_default(), entry);
+        self.places.insert(id, Place::Pooled(namespace, ticket));
     }
 
     fn remove(&mut self, namespace: NamespaceId, ticket: Ticket) -> Option<Entry> {
         let queue = self.queues.get_mut(&namespace)?;
-        let entry = queue.entries.remove(&ticket)?;
-        queue.bytes -= entry.bytes();
+        let entry = queue.remove(ticket)?;
         if queue.entries.is_empty() {
             self.queues.remove(&namespace);
         }
@@ -200,8 +232,8 @@ impl Pool {
         taken: &mut Vec<Entry>,
     ) -> bool {
         while let Some(queue) = self.queues.get_mut(&namespace) {
-            let Some((ticket, next)) = queue.entries.first_key_value() else { return false };
-            let (ticket, size, id) = (*ticket, next.bytes(), next.transaction.id);
+            let Some(next) = queue.first() else { return false };
+            let (ticket, size, id) = (Ticket(queue.first), next.bytes(), next.transaction.id);
             if size > max_bytes {
                 // Admitted for a smaller committee, whose batches were larger: no batch can carry it any more.
                 self.places.remove(&id);
@@ -339,7 +371,7 @@ mod tests {
                     3 => { pool.take(len * 4, 7); }
                     _ => { pool.forget([&entry(namespace, nonce / 2, len, None).transaction.id]); }
                 }
-                let entries = pool.queues.values().flat_map(|queue| queue.entries.values());
+                let entries = pool.queues.values().flat_map(|queue| queue.entries.iter().flatten());
                 prop_assert_eq!(pool.bytes, entries.clone().map(Entry::bytes).sum::<usize>());
                 prop_assert_eq!(pool.count, entries.count());
                 prop_assert!(pool.queues.values().all(|queue| !queue.entries.is_empty()));

@@ -2,13 +2,17 @@
 //!
 //! A batch that is named before it is here is on its way, as a rule: its author sends it to everybody, and small statements
 //! overtake it. Asking at once would fetch most of a loaded lane twice and load it further. So a batch is waited for, as long
-//! as its lane goes on and within a bound; and what nothing waits for is asked for once a lane at a time.
+//! as its lane goes on and within a bound, longer where it proved to be too short (`slack`); and what nothing waits for is
+//! asked for once a lane at a time.
 
 use crate::input::{AskId, Peer, VerifiedResponse};
 use crate::output::Output;
 use crate::sequencer::{Outputs, Sequencer};
+use crate::slack::Slack;
 use crate::timers::Timer;
-use squad_types::{Address, BatchRange, Epoch, Height, LaneId, ProposalRef, Request, Sequence, Timestamp, Tip};
+use squad_types::{
+    Address, BatchId, BatchRange, Epoch, Height, LaneId, ProposalRef, Request, Sequence, Timestamp, Tip, VerifiedBatch,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How long a peer has for its answer before another one is asked.
@@ -129,6 +133,7 @@ pub(crate) struct Fetches {
     wanted: BTreeMap<WantKey, Wanted>,
     /// Until when who did not answer in time comes last.
     late: BTreeMap<Peer, Timestamp>,
+    slack: Slack,
     /// A deadline may have changed since the timer was set. Most inputs change none, and there may be thousands.
     moved: bool,
 }
@@ -146,6 +151,24 @@ impl Fetches {
         self.moved |= self.wanted.remove(&WantKey::Batches(lane, tip)).is_some();
     }
 
+    /// Whether a peer is being asked for this batch of a lane.
+    fn asks_for_batch(&self, lane: LaneId, at: Sequence) -> bool {
+        self.asked.values().any(|asked| match (&asked.request, &asked.want) {
+            (Request::Batches(range), Some(_)) => range.lane == lane && range.from <= at && at <= range.to.sequence,
+            _ => false,
+        })
+    }
+
+    /// How long a want waits for its lane to go on, and at most.
+    fn waits(&self, want: &Want, haste: Haste) -> (u64, u64) {
+        match want {
+            Want::Batches(range) => {
+                (self.slack.pause(range.lane, haste.pause_ms()), self.slack.patience(range.lane, haste.patience_ms()))
+            }
+            _ => (haste.pause_ms(), haste.patience_ms()),
+        }
+    }
+
     /// Whether a peer is being asked for batches of a lane.
     fn asks_for(&self, lane: LaneId) -> bool {
         self.asked.values().any(|asked| matches!(asked.want, Some(WantKey::Batches(at, _)) if at == lane))
@@ -154,6 +177,8 @@ impl Fetches {
     /// Forgets what the ordered tips have passed.
     pub(crate) fn prune(&mut self, height: Height, passed: impl Fn(LaneId, Tip) -> bool) {
         self.moved = true;
+        // A lane of an epoch that is not in force any more has passed every tip.
+        self.slack.retain(|lane| !passed(lane, Tip { sequence: Sequence(u64::MAX), batch: BatchId::ZERO }));
         self.wanted.retain(|key, _| match key {
             WantKey::Batches(lane, tip) => !passed(*lane, *tip),
             WantKey::Proposal(proposal) => proposal.height > height,
@@ -169,20 +194,30 @@ impl Fetches {
 }
 
 impl Sequencer {
+    /// A batch came from its author: notes whether asking others for it was in vain.
+    pub(crate) fn note_streamed(&mut self, from: Peer, batch: &VerifiedBatch) {
+        let header = batch.header();
+        let Some(lane) = self.mempool.lane_of(&header.operator, header.epoch) else { return };
+        if from == Peer::Operator(header.operator) {
+            let asked = self.fetches.asks_for_batch(lane, header.sequence) || self.mempool.holds(lane, batch.tip());
+            self.fetches.slack.came(lane, asked);
+        }
+    }
+
     /// Gets something from a peer, `hint` first.
     pub(crate) fn want(&mut self, want: Want, hint: Option<Peer>, haste: Haste, outputs: &mut Outputs) {
         self.fetches.moved = true;
         let key = want.key();
-        let not_before = self.now.plus(haste.pause_ms());
+        let (pause, patience) = self.fetches.waits(&want, haste);
+        let (not_before, patience) = (self.now.plus(pause), self.now.plus(patience));
         if let Some(known) = self.fetches.wanted.get_mut(&key) {
             if haste < known.haste {
                 known.haste = haste;
                 known.not_before = known.not_before.min(not_before);
-                known.patience = known.patience.min(self.now.plus(haste.patience_ms()));
+                known.patience = known.patience.min(patience);
                 self.hurry(key, hint, outputs);
             }
         } else if self.fetches.wanted.len() < MAX_WANTS {
-            let patience = self.now.plus(haste.patience_ms());
             let wanted =
                 Wanted { want, tried: BTreeSet::new(), passes: 0, asked: None, hint, haste, not_before, patience };
             self.fetches.wanted.insert(key, wanted);
@@ -232,7 +267,7 @@ impl Sequencer {
         if wanted.haste == Haste::Now || !(goes_on || (busy && wanted.haste == Haste::Later)) {
             return false;
         }
-        wanted.not_before = self.now.plus(wanted.haste.pause_ms());
+        wanted.not_before = self.now.plus(self.fetches.slack.pause(lane, wanted.haste.pause_ms()));
         true
     }
 

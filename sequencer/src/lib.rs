@@ -25,6 +25,7 @@ mod record;
 mod recover;
 mod seen;
 mod sequencer;
+mod slack;
 mod snapshot;
 mod status;
 mod store;

@@ -20,6 +20,7 @@ impl Sequencer {
             VerifiedMessage::Commit(certificate) => self.on_commit(from, certificate, outputs),
             VerifiedMessage::Batch(batch) => {
                 self.seen.batch(batch.signed_header());
+                self.note_streamed(from, &batch);
                 self.on_batch(Some(from), batch, outputs);
             }
             VerifiedMessage::Ack(ack, entries) => self.on_ack(from, ack, entries, outputs),

@@ -87,11 +87,19 @@ pub(crate) const MAX_CASCADE: usize = 10_000;
 impl Sequencer {
     /// Takes one input at a time that never goes back (an earlier one counts as the last).
     pub fn handle(&mut self, now: Timestamp, input: Input, outputs: &mut Outputs) {
+        self.handle_all(now, std::iter::once(input), outputs);
+    }
+
+    /// Takes inputs of one time in their order. What may follow from any of them, sealing, acknowledging and proposing,
+    /// follows once, after the last: so transactions that came together are sealed together.
+    pub fn handle_all(&mut self, now: Timestamp, inputs: impl IntoIterator<Item = Input>, outputs: &mut Outputs) {
         self.now = self.now.max(now);
-        if matches!(input, Input::Wake) {
-            self.timers.woken();
+        for input in inputs {
+            if matches!(input, Input::Wake) {
+                self.timers.woken();
+            }
+            self.dispatch(input, outputs);
         }
-        self.dispatch(input, outputs);
         for _ in 0..MAX_CASCADE {
             let Some(timer) = self.timers.pop_due(self.now) else { break };
             self.on_timer(timer, outputs);

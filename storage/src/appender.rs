@@ -19,6 +19,9 @@ use crate::spares::Spares;
 /// Bodies up to this size are copied beside their heads: fewer buffers per write cost less than the copy.
 const COPY_BELOW: usize = 4096;
 
+/// Bytes that the system keeps or forgets together. Where its pages are longer, it leaves out those that are named in part.
+const PAGE_BYTES: u64 = 4096;
+
 /// What all files of a stream share.
 pub(crate) struct Volume {
     pub(crate) disk: Arc<dyn Disk>,
@@ -84,6 +87,8 @@ pub(crate) struct Appender {
     pub(crate) position: u64,
     /// Everything before it is durable.
     pub(crate) synced: u64,
+    /// The system was told of everything before it that it need not be kept in memory: whole pages.
+    pub(crate) forgotten: u64,
     pub(crate) summary: Summary,
     /// The footer is written; the next record goes to the next file, even if starting that one failed.
     pub(crate) closed: bool,
@@ -130,6 +135,7 @@ impl Appender {
             file: Arc::new(under_old_name),
             position: FILE_HEAD_BYTES,
             synced: FILE_HEAD_BYTES,
+            forgotten: FILE_HEAD_BYTES,
             summary: Summary::default(),
             closed: false,
         };
@@ -201,6 +207,10 @@ impl Appender {
     pub(crate) fn sync(&mut self) -> Result<(), StorageError> {
         self.file.sync()?;
         self.volume.counters.synced();
+        // What was written is in memory already, where it is needed. Kept by the system as well, a node's own writes would
+        // fill all memory there is, and each page of it costs more to get than to write.
+        self.file.file.forget(self.forgotten..self.position);
+        self.forgotten = self.position / PAGE_BYTES * PAGE_BYTES;
         self.synced = self.position;
         Ok(())
     }

@@ -49,6 +49,8 @@ pub trait DiskFile: Send + Sync {
     fn sync_data(&self) -> io::Result<()>;
     /// Grows the file to `bytes`, reading as zeros, with its space reserved.
     fn allocate(&self, bytes: u64) -> io::Result<()>;
+    /// Says that a durable range will hardly be read soon, so that memory need not hold it. Changes nothing that can be read.
+    fn forget(&self, _range: std::ops::Range<u64>) {}
 }
 
 /// The operating system's files.
@@ -184,6 +186,15 @@ impl DiskFile for RealFile {
             // Some file systems cannot reserve; the length alone keeps the layout, and a later write may fail for space.
             Err(error) if error.kind() == io::ErrorKind::Unsupported => self.file.set_len(bytes),
             Err(error) => Err(error),
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn forget(&self, range: std::ops::Range<u64>) {
+        // The kernel leaves out pages that the range covers in part, so the one that is written next stays. It is advice: a
+        // file system that does not take it loses nothing.
+        if let Some(length) = std::num::NonZeroU64::new(range.end.saturating_sub(range.start)) {
+            let _ = rustix::fs::fadvise(&self.file, range.start, Some(length), rustix::fs::Advice::DontNeed);
         }
     }
 }

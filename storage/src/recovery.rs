@@ -184,6 +184,7 @@ fn appender(volume: &Arc<Volume>, file: Arc<RecordFile>, end: &End) -> Result<Ap
         file,
         position: end.position,
         synced: end.position,
+        forgotten: crate::segment::FILE_HEAD_BYTES,
         summary: end.summary,
         closed: false,
     })

@@ -116,10 +116,14 @@ pub struct Batch {
 
 impl Encode for Batch {
     fn encode(&self, out: &mut Vec<u8>) {
+        out.reserve(HEADER_ROOM + self.payload.len());
         self.header.encode(out);
         encode_bytes(&self.payload, out);
     }
 }
+
+/// More than a signed header and a length take.
+const HEADER_ROOM: usize = 256;
 
 impl Decode for Batch {
     fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
@@ -157,12 +161,22 @@ pub enum BatchError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedBatch(Arc<VerifiedBatchInner>);
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct VerifiedBatchInner {
     id: BatchId,
     header: Signed<BatchHeader>,
     payload: Payload,
+    /// The message that it came in.
+    message: Option<bytes::Bytes>,
 }
+
+impl PartialEq for VerifiedBatchInner {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id && self.header == other.header && self.payload == other.payload
+    }
+}
+
+impl Eq for VerifiedBatchInner {}
 
 impl Batch {
     /// Recomputes everything that the header states.
@@ -202,7 +216,26 @@ impl VerifiedBatch {
     /// A batch of one's own, whose header was just signed over this payload.
     pub fn assemble(header: Signed<BatchHeader>, payload: Payload) -> Self {
         let id = header.statement.id();
-        Self(Arc::new(VerifiedBatchInner { id, header, payload }))
+        Self(Arc::new(VerifiedBatchInner { id, header, payload, message: None }))
+    }
+
+    /// Keeps the message that a batch came in, [`Message::Batch`](crate::Message::Batch) in its canonical form, so that
+    /// whoever stores it does not encode it again. It shares the payload's bytes.
+    pub fn with_message(mut self, message: bytes::Bytes) -> Self {
+        debug_assert_eq!(message, self.encode_message(), "there is one encoding a message");
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.message = Some(message);
+        }
+        self
+    }
+
+    /// The message that carries it, in its canonical form: the one it came in, or encoded now.
+    pub fn message(&self) -> bytes::Bytes {
+        self.0.message.clone().unwrap_or_else(|| self.encode_message())
+    }
+
+    fn encode_message(&self) -> bytes::Bytes {
+        crate::Message::Batch(self.to_batch()).to_bytes()
     }
 
     /// Its id.

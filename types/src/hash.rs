@@ -3,6 +3,7 @@
 use crate::codec::{Decode, DecodeError, Encode, ListItem, Reader};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// Text that is not the hex form of a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -156,6 +157,34 @@ fixed_bytes!(
     /// Any other digest that a header commits to.
     Digest[32]
 );
+
+/// Takes the first eight bytes of an id: ids are digests, so they need no mixing. The same on every node.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        let mut first = [0; 8];
+        let len = bytes.len().min(8);
+        first[..len].copy_from_slice(&bytes[..len]);
+        self.0 ^= u64::from_le_bytes(first);
+    }
+
+    // The length before an array's bytes: the same for all ids.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// A set of transactions that is only ever asked for membership, so that its order of iteration cannot matter.
+#[allow(clippy::disallowed_types)] // looked up for every transaction; nobody iterates
+pub type IdSet = std::collections::HashSet<TxId, BuildHasherDefault<IdHasher>>;
+
+/// A map by transaction. Like [`IdSet`], nobody may iterate over it whose result must be the same on every node.
+#[allow(clippy::disallowed_types)] // as above
+pub type IdMap<T> = std::collections::HashMap<TxId, T, BuildHasherDefault<IdHasher>>;
 
 impl ListItem for Digest {
     // A merkle path: no tree here has over 2^64 leaves.

@@ -8,17 +8,27 @@ const LEAF: u8 = 0;
 const NODE: u8 = 1;
 const ROOT: u8 = 2;
 
+/// Bytes of a leaf's content that are hashed in one piece: more than any leaf here has.
+const SHORT: usize = 64;
+
 /// The hash of a leaf whose content is `parts` one after another.
 pub fn leaf(parts: &[&[u8]]) -> Digest {
-    use sha2::Digest as _;
-    let mut hasher = sha2::Sha256::new();
-    hasher.update([LEAF]);
-    parts.iter().for_each(|part| hasher.update(part));
-    Digest(hasher.finalize().into())
+    let mut tagged = [LEAF; 1 + SHORT];
+    let mut end = 1;
+    for part in parts {
+        let Some(room) = tagged.get_mut(end..end + part.len()) else {
+            let mut all: Vec<&[u8]> = vec![&[LEAF]];
+            all.extend_from_slice(parts);
+            return Digest(sha256(&all));
+        };
+        room.copy_from_slice(part);
+        end += part.len();
+    }
+    Digest(sha256(&[&tagged[..end]]))
 }
 
+// In one piece: there is one a transaction, and a hasher that is fed in pieces copies them first.
 fn node(left: &Digest, right: &Digest) -> Digest {
-    // One piece: the hasher buffers what comes in several, and trees are most of what is hashed.
     let mut tagged = [NODE; 65];
     tagged[1..33].copy_from_slice(&left.0);
     tagged[33..].copy_from_slice(&right.0);
@@ -31,9 +41,17 @@ fn bind(count: u64, top: &Digest) -> MerkleRoot {
 
 /// The root over leaf hashes. An empty tree has the root of a zero top and a zero count.
 pub fn root(leaves: &[Digest]) -> MerkleRoot {
-    let mut level = leaves.to_vec();
-    while level.len() > 1 {
-        level = fold(&level);
+    let mut level = fold(leaves);
+    let mut width = level.len();
+    while width > 1 {
+        // In place: what is written lies below what is still to be read.
+        for at in 0..width / 2 {
+            level[at] = node(&level[2 * at], &level[2 * at + 1]);
+        }
+        if width % 2 == 1 {
+            level[width / 2] = level[width - 1];
+        }
+        width = width.div_ceil(2);
     }
     bind(leaves.len() as u64, level.first().unwrap_or(&Digest::ZERO))
 }
@@ -170,6 +188,15 @@ mod tests {
 
     fn leaves(count: usize) -> Vec<Digest> {
         (0..count as u64).map(|i| leaf(&[&i.to_be_bytes()])).collect()
+    }
+
+    #[test]
+    fn a_leaf_of_any_length_is_the_hash_of_its_tag_and_its_parts() {
+        for (first, second) in [(0, 0), (0, 5), (32, 32), (32, 33), (64, 0), (65, 0), (100, 200)] {
+            let (first, second) = (vec![7; first], vec![9; second]);
+            let whole = [&[LEAF][..], &first, &second].concat();
+            assert_eq!(leaf(&[&first, &second]), Digest(sha256(&[&whole])));
+        }
     }
 
     #[test]

@@ -122,7 +122,7 @@ pub struct Payload {
     bytes: Bytes,
     digest: PayloadDigest,
     root: MerkleRoot,
-    transactions: Arc<[IdentifiedTransaction]>,
+    transactions: Arc<Vec<IdentifiedTransaction>>,
 }
 
 impl Payload {
@@ -147,7 +147,13 @@ impl Payload {
                 let max = MAX_BATCH_TRANSACTIONS;
                 return Err(DecodeError::TooLong { what: "batch transactions", len: max + 1, max });
             }
+            let before = reader.remaining();
             transactions.push(Transaction::decode(&mut reader)?.into());
+            if transactions.len() == 1 {
+                // Most batches hold transactions of one size.
+                let more = reader.remaining() / (before - reader.remaining()).max(1);
+                transactions.reserve_exact(more.min(MAX_BATCH_TRANSACTIONS));
+            }
         }
         Ok(Self::assemble(bytes, transactions))
     }

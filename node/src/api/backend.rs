@@ -68,8 +68,8 @@ pub struct Accepted {
     pub id: TxId,
     /// The tier reached: the one waited for, or a higher one.
     pub tier: Tier,
-    /// The proof of it, if it was asked for.
-    pub confirmation: Option<Confirmation>,
+    /// The proof of it, if it was asked for. Answers without one are many, and small this way.
+    pub confirmation: Option<Box<Confirmation>>,
 }
 
 /// What became of a submission.

@@ -145,7 +145,7 @@ impl Gate {
     fn single(&self, group: Vec<Answer>) -> Result<Confirmation, Rejected> {
         let broken = || Rejected::new(RejectCode::Internal, "the node answered without a confirmation");
         let answer = group.into_iter().next().ok_or_else(broken)?;
-        answer.outcome?.confirmation.ok_or_else(broken)
+        answer.outcome?.confirmation.map(|confirmation| *confirmation).ok_or_else(broken)
     }
 
     /// Waits for places of submissions that wait; give them back with [`Gate::release`].

@@ -10,7 +10,7 @@ use super::rejection::{RejectCode, Rejected};
 use super::status::Readiness;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
-use intake::{Intake, Open, answer};
+use intake::{Intake, Open, reply};
 use squad_client::proto;
 use squad_client::proto::squad_server::{Squad, SquadServer};
 use squad_types::{Encode, Height, NamespaceId, Tier, TxId};
@@ -204,9 +204,9 @@ impl Squad for Service {
             if answered.recv_many(&mut groups, MAX_GROUPS).await == 0 {
                 return None;
             }
-            let answers: Vec<_> = groups.into_iter().flatten().map(answer).collect();
-            open.release(answers.len());
-            Some((Ok(proto::SubmitReply { answers }), (answered, open)))
+            let reply = reply(groups);
+            open.release(reply.answers.len());
+            Some((Ok(reply), (answered, open)))
         });
         Ok(Response::new(replies.boxed()))
     }

@@ -4,8 +4,8 @@ use squad_types::Tier;
 use std::time::Duration;
 
 /// Time between groups where the rate needs more than one transaction in it: short beside every latency measured here,
-/// long enough that waking up for it costs little.
-const GROUP_MICROS: u64 = 500;
+/// long enough that waking up for it, and a message of it, cost little.
+const GROUP_MICROS: u64 = 2_000;
 /// Transactions of a group at most: a message of half a megabyte at 512 bytes each.
 const MAX_GROUP: u64 = 1_024;
 /// Bytes of a group at most, below what an operator takes in one message.

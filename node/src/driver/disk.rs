@@ -8,7 +8,7 @@ use bytes::Bytes;
 use squad_sequencer::ledger::Span;
 use squad_sequencer::{LogRecord, PersistId, Write};
 use squad_storage::{Committer, Record, Rejected, Store, Stream};
-use squad_types::{Encode, VerifiedBatch};
+use squad_types::Encode;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -117,7 +117,8 @@ impl Disk {
                 self.push_log(id, Record::Checkpoint(bytes), Some((stands_on, wait)));
             }
             Write::Batch { lane, batch } => {
-                let message = batch_message(&batch);
+                let message = batch.message();
+                // The bytes after the message's tag are those that are stored.
                 let record = Record::Batch {
                     key: key(lane, batch.header().sequence),
                     id: batch.id().0,
@@ -222,9 +223,4 @@ fn drain(committer: &Committer, outlet: &mut Outlet, bulk_mark: u64) -> anyhow::
 
 fn block_record(block: &StoredBlock) -> Record {
     Record::Block { height: block.ordered.block.header().height.0, body: block.to_bytes() }
-}
-
-/// A batch as it travels: [`squad_types::Message::Batch`], whose bytes after the tag are those that are stored.
-fn batch_message(batch: &VerifiedBatch) -> Bytes {
-    squad_types::Message::Batch(batch.to_batch()).to_bytes()
 }

@@ -14,7 +14,8 @@ use crate::metrics::NodeMetrics;
 use bytes::Bytes;
 use squad_sequencer::{Decision, Input, Notice, Output, Recipients, Sequencer, Write};
 use squad_types::{
-    Batch, BatchHeader, Encode as _, LaneId, Message, Signed, Timestamp, ValidatorIndex, VerifiedBatch, VerifiedMessage,
+    Batch, BatchHeader, Encode as _, LaneId, Message, Signed, Timestamp, TxId, ValidatorIndex, VerifiedBatch,
+    VerifiedMessage,
 };
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -32,6 +33,14 @@ enum Effect {
     Send { to: Recipients, message: Arc<Message>, bytes: Bytes },
     Answer { request: squad_sequencer::RequestId, reply: squad_sequencer::Reply },
     Batched(VerifiedBatch),
+}
+
+/// What comes of transactions that came together.
+#[derive(Default)]
+struct Group {
+    taken: Vec<(TxId, Waiter)>,
+    refused: Outgoing,
+    outputs: Vec<Output>,
 }
 
 /// The sequencer and everything that its effects need.
@@ -146,41 +155,58 @@ impl Engine {
     /// Hands transactions in, and answers those that are refused at once.
     fn submit(&mut self, prepared: Vec<Prepared>, answers: Answers) -> anyhow::Result<()> {
         let answers = Arc::new(answers);
-        let (mut taken, mut refused, mut outputs) = (Vec::new(), Outgoing::default(), Vec::new());
-        let (mut any, now) = (false, crate::cli::now());
+        let mut group = Group { taken: Vec::with_capacity(prepared.len()), ..Group::default() };
+        let mut inputs = Vec::with_capacity(prepared.len());
         for Prepared { number, tier, arrived, deadline, with_confirmation, after, submission } in prepared {
-            // Those before it were handed in already, so what is refused takes with it what names it.
-            if let Some(after) = after.filter(|after| !self.sequencer.has_taken(after)) {
-                let refusal = out_of_turn(&after);
-                self.metrics.count_refusal(refusal.code);
-                refused.refuse(number, &answers, refusal);
-                any = true;
-                continue;
+            if let Some(after) = after {
+                // Those before it are handed in first, so what is refused takes with it what names it.
+                self.hand_in(&mut inputs, &mut group);
+                if !self.sequencer.has_taken(&after) {
+                    let refusal = out_of_turn(&after);
+                    self.metrics.count_refusal(refusal.code);
+                    group.refused.refuse(number, &answers, refusal);
+                    continue;
+                }
             }
-            let id = submission.transaction.id;
             let namespace = Some(submission.transaction.transaction.namespace);
-            let before = outputs.len();
-            self.sequencer.handle(now, Input::Submit(submission), &mut outputs);
-            let own = |output: &Output| matches!(output, Output::Refused { transaction, .. } if *transaction == id);
-            let refusal = outputs[before..].iter().position(own).map(|at| outputs.remove(before + at));
-            if let Some(Output::Refused { rejection, .. }) = refusal {
-                let refusal = rejected(&rejection);
-                self.metrics.count_refusal(refusal.code);
-                refused.refuse(number, &answers, refusal);
-                any = true;
-            } else {
-                let reply = Reply::Ticket { number, answers: Arc::clone(&answers), with_confirmation };
-                taken.push((id, Waiter { namespace, tier, arrived, deadline, reply }));
+            let reply = Reply::Ticket { number, answers: Arc::clone(&answers), with_confirmation };
+            group.taken.push((submission.transaction.id, Waiter { namespace, tier, arrived, deadline, reply }));
+            inputs.push(Input::Submit(submission));
+        }
+        self.hand_in(&mut inputs, &mut group);
+        // Before the batches that hold them.
+        if !group.taken.is_empty() {
+            self.tell(Happened::Taken(group.taken));
+        }
+        if !group.refused.is_empty() {
+            self.tell(Happened::Refused(group.refused));
+        }
+        self.perform(group.outputs)
+    }
+
+    /// Hands in what was gathered, whose waiters are the last of `group.taken`, and sorts out those that are refused.
+    fn hand_in(&mut self, inputs: &mut Vec<Input>, group: &mut Group) {
+        let waiting = group.taken.split_off(group.taken.len() - inputs.len());
+        let before = group.outputs.len();
+        self.sequencer.handle_all(crate::cli::now(), inputs.drain(..), &mut group.outputs);
+        let mut refusals = Vec::new();
+        for output in group.outputs.extract_if(before.., |output| matches!(output, Output::Refused { .. })) {
+            if let Output::Refused { transaction, rejection } = output {
+                refusals.push((transaction, rejection));
             }
         }
-        // Before the batches that hold them.
-        if !taken.is_empty() {
-            self.tell(Happened::Taken(taken));
+        // They come in the order of what was handed in.
+        let mut refusals = refusals.into_iter().peekable();
+        for (id, waiter) in waiting {
+            match refusals.next_if(|(refused, _)| *refused == id) {
+                Some((_, rejection)) => {
+                    let refusal = rejected(&rejection);
+                    self.metrics.count_refusal(refusal.code);
+                    group.refused.answer(waiter, refusal);
+                }
+                None => group.taken.push((id, waiter)),
+            }
         }
-        if any {
-            self.tell(Happened::Refused(refused));
-        }
-        self.perform(outputs)
     }
 
     fn tell(&self, happened: Happened) {

@@ -69,12 +69,15 @@ impl Incoming {
     }
 
     fn verify(&self, bytes: Bytes, channel: Option<Channel>) -> Result<VerifiedMessage, MessageError> {
-        let message = Message::from_bytes(bytes)?;
+        let message = Message::from_bytes(bytes.clone())?;
         // A message on a stream that is not its own would get around that stream's limits.
         if channel.is_some_and(|channel| channel != super::courier::channel(&message)) {
             return Err(squad_types::DecodeError::Malformed("message: not one of this channel").into());
         }
-        message.verify(&self.domain, &EcdsaVerifier)
+        Ok(match message.verify(&self.domain, &EcdsaVerifier)? {
+            VerifiedMessage::Batch(batch) => VerifiedMessage::Batch(batch.with_message(bytes)),
+            other => other,
+        })
     }
 
     fn message(&self, from: &Origin, channel: Channel, bytes: Bytes, permit: Option<OwnedSemaphorePermit>) {

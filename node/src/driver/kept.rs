@@ -3,9 +3,8 @@
 use squad_sequencer::Decision;
 use squad_sequencer::ledger::NamespaceExecution;
 use squad_types::merkle::Tree;
-use squad_types::transaction::ids;
 use squad_types::{
-    BatchCertificate, Batched, Confirmation, Evidenced, IdentifiedTransaction, MerkleProof, NamespaceId,
+    BatchCertificate, Batched, Confirmation, Digest, Evidenced, IdentifiedTransaction, MerkleProof, NamespaceId,
     NamespaceProof, NetworkId, Ordered, Secured, TransactionRef, TxId, VerifiedBatch,
 };
 use std::collections::HashMap;
@@ -17,17 +16,22 @@ use std::time::Instant;
 struct Places(OnceLock<(Tree, HashMap<TxId, usize>)>);
 
 impl Places {
-    fn of(&self, transactions: &[IdentifiedTransaction]) -> &(Tree, HashMap<TxId, usize>) {
+    fn of<'a>(&self, transactions: impl Iterator<Item = &'a IdentifiedTransaction>) -> &(Tree, HashMap<TxId, usize>) {
         self.0.get_or_init(|| {
-            let places = transactions.iter().enumerate().map(|(at, tx)| (tx.id, at)).collect();
-            (Tree::new(ids(transactions)), places)
+            let ids: Vec<TxId> = transactions.map(|tx| tx.id).collect();
+            let leaves = ids.iter().map(|id| Digest(id.0)).collect();
+            (Tree::new(leaves), ids.into_iter().zip(0..).collect())
         })
     }
 
-    fn prove(&self, transactions: &[IdentifiedTransaction], id: &TxId) -> Option<(TransactionRef, MerkleProof)> {
-        let (tree, places) = self.of(transactions);
+    fn prove<'a>(
+        &self,
+        mut transactions: impl Iterator<Item = &'a IdentifiedTransaction> + Clone,
+        id: &TxId,
+    ) -> Option<(TransactionRef, MerkleProof)> {
+        let (tree, places) = self.of(transactions.clone());
         let at = *places.get(id)?;
-        Some((transactions.get(at)?.transaction.reference(), tree.prove(at)?))
+        Some((transactions.nth(at)?.transaction.reference(), tree.prove(at)?))
     }
 }
 
@@ -47,12 +51,12 @@ impl KeptBatch {
 
     /// Whether it holds a transaction.
     pub(crate) fn holds(&self, id: &TxId) -> bool {
-        self.places.of(self.batch.payload().transactions()).1.contains_key(id)
+        self.places.of(self.batch.payload().transactions().iter()).1.contains_key(id)
     }
 
     /// T1 if it is certified, T0 otherwise; none if the transaction is not in it.
     pub(crate) fn confirm(&self, network_id: NetworkId, id: &TxId) -> Option<Confirmation> {
-        let (transaction, proof) = self.places.prove(self.batch.payload().transactions(), id)?;
+        let (transaction, proof) = self.places.prove(self.batch.payload().transactions().iter(), id)?;
         let evidenced = match &self.certificate {
             Some(certificate) => Evidenced::Secured(Secured { certificate: (**certificate).clone(), proof }),
             None => Evidenced::Batched(Batched { header: self.batch.signed_header().clone(), proof }),
@@ -65,6 +69,8 @@ impl KeptBatch {
 pub(crate) struct KeptBlock {
     pub(crate) decision: Decision,
     places: Vec<Places>,
+    /// Bytes of its transactions' data, namespace by namespace.
+    pub(crate) data_bytes: Vec<u64>,
     /// Bytes of its transactions, for the bound on what is kept.
     pub(crate) bytes: usize,
 }
@@ -72,9 +78,17 @@ pub(crate) struct KeptBlock {
 impl KeptBlock {
     pub(crate) fn new(decision: Decision) -> Self {
         let parts = &decision.execution.namespaces;
-        let bytes = parts.iter().flat_map(|part| &part.transactions).map(|tx| tx.transaction.encoded_len()).sum();
+        let (mut bytes, mut data_bytes) = (0, Vec::with_capacity(parts.len()));
+        for part in parts {
+            let mut data = 0;
+            for tx in &part.transactions {
+                bytes += tx.transaction.encoded_len();
+                data += tx.transaction.data.len() as u64;
+            }
+            data_bytes.push(data);
+        }
         let places = parts.iter().map(|_| Places::default()).collect();
-        Self { decision, places, bytes }
+        Self { decision, places, data_bytes, bytes }
     }
 
     fn parts(&self) -> impl Iterator<Item = (&NamespaceExecution, &Places)> {
@@ -87,7 +101,7 @@ impl KeptBlock {
         let (part, (transaction, proof)) = self
             .parts()
             .filter(|(part, _)| wanted(part))
-            .find_map(|(part, places)| Some((part, places.prove(&part.transactions, id)?)))?;
+            .find_map(|(part, places)| Some((part, places.prove(part.transactions.iter(), id)?)))?;
         let block = &self.decision.block;
         let header = block.block.header();
         let evidenced = Evidenced::Ordered(Box::new(Ordered {

@@ -157,13 +157,15 @@ impl Results {
 
     fn on_batched(&mut self, batch: VerifiedBatch) {
         let now = Instant::now();
-        let ids = || batch.payload().transactions().iter().map(|tx| &tx.id);
-        let arrived = ids().filter_map(|id| self.waiters.arrived(id)).min().unwrap_or(now);
-        let kept = KeptBatch::new(batch.clone(), arrived);
+        let mut kept = KeptBatch::new(batch.clone(), now);
         let (network, metrics, latency) = (self.network, &self.metrics, &mut self.latency[0]);
-        for id in ids() {
-            self.waiters.reach(id, Tier::Batched, &mut self.outgoing, || kept.confirm(network, id));
+        let mut arrived = now;
+        for tx in batch.payload().transactions() {
+            let confirm = || kept.confirm(network, &tx.id);
+            let first = self.waiters.reach(&tx.id, Tier::Batched, &mut self.outgoing, confirm);
+            arrived = first.map_or(arrived, |first| first.min(arrived));
         }
+        kept.arrived = arrived;
         let took = now.duration_since(arrived);
         latency.add(took);
         metrics.observe_latency(Tier::Batched, took.as_secs_f64());
@@ -259,15 +261,14 @@ impl Results {
         self.metrics.blocks.inc();
         self.metrics.extra_rounds.inc_by(header.origin_round.0.into());
         self.numbers.traffic.blocks += 1;
-        for part in &block.decision.execution.namespaces {
+        for (part, bytes) in block.decision.execution.namespaces.iter().zip(&block.data_bytes) {
             let count = part.transactions.len() as u64;
-            let bytes: usize = part.transactions.iter().map(|tx| tx.transaction.data.len()).sum();
             self.numbers.traffic.ordered_transactions += count;
             let Some(at) = self.names.iter().position(|spec| spec.id == part.leaf.namespace) else { continue };
             self.numbers.namespaces[at].ordered_transactions += count;
-            self.numbers.namespaces[at].ordered_bytes += bytes as u64;
+            self.numbers.namespaces[at].ordered_bytes += bytes;
             self.metrics.ordered.with_label_values(&[&self.names[at].name]).inc_by(count);
-            self.metrics.ordered_bytes.with_label_values(&[&self.names[at].name]).inc_by(bytes as u64);
+            self.metrics.ordered_bytes.with_label_values(&[&self.names[at].name]).inc_by(*bytes);
         }
     }
 

@@ -1,9 +1,8 @@
 //! Confirmations and a namespace's view of a block, built from what was ordered.
 
 use super::execution::{Execution, NamespaceExecution};
-use squad_types::transaction::ids;
 use squad_types::{
-    BatchCertificate, Batched, Confirmation, Evidenced, IdentifiedTransaction, MerkleProof, NamespaceBlock,
+    BatchCertificate, Batched, Confirmation, Digest, Evidenced, IdentifiedTransaction, MerkleProof, NamespaceBlock,
     NamespaceId, NamespaceLeaf, NamespaceProof, NetworkId, Ordered, OrderedBlock, Secured, TransactionRef, TxId,
     VerifiedBatch, merkle,
 };
@@ -36,7 +35,7 @@ pub fn ordered_confirmation(
     id: &TxId,
 ) -> Option<Confirmation> {
     let own = namespaces.iter().find(|part| part.leaf.namespace == namespace)?;
-    let (transaction, proof) = prove(&own.transactions, id)?;
+    let (transaction, proof) = prove(own.transactions.iter(), id)?;
     let evidenced = Evidenced::Ordered(Box::new(Ordered {
         header: ordered.block.header().clone(),
         certificate: ordered.certificate.clone(),
@@ -48,7 +47,7 @@ pub fn ordered_confirmation(
 
 /// T0: its operator's word. None if the batch does not hold it.
 pub fn batched_confirmation(network: NetworkId, batch: &VerifiedBatch, id: &TxId) -> Option<Confirmation> {
-    let (transaction, proof) = prove(batch.payload().transactions(), id)?;
+    let (transaction, proof) = prove(batch.payload().transactions().iter(), id)?;
     let evidenced = Evidenced::Batched(Batched { header: batch.signed_header().clone(), proof });
     Some(Confirmation { network_id: network, transaction, evidenced })
 }
@@ -63,7 +62,7 @@ pub fn secured_confirmation(
     if certificate.tip() != Some(batch.tip()) {
         return None;
     }
-    let (transaction, proof) = prove(batch.payload().transactions(), id)?;
+    let (transaction, proof) = prove(batch.payload().transactions().iter(), id)?;
     Some(Confirmation {
         network_id: network,
         transaction,
@@ -82,8 +81,11 @@ fn leaves(namespaces: &[NamespaceExecution]) -> Vec<NamespaceLeaf> {
     namespaces.iter().map(|part| part.leaf).collect()
 }
 
-fn prove(transactions: &[IdentifiedTransaction], id: &TxId) -> Option<(TransactionRef, MerkleProof)> {
-    let at = transactions.iter().position(|transaction| transaction.id == *id)?;
-    let proof = merkle::prove(&ids(transactions), at)?;
-    Some((transactions[at].transaction.reference(), proof))
+fn prove<'a>(
+    mut transactions: impl Iterator<Item = &'a IdentifiedTransaction> + Clone,
+    id: &TxId,
+) -> Option<(TransactionRef, MerkleProof)> {
+    let leaves: Vec<Digest> = transactions.clone().map(|tx| Digest(tx.id.0)).collect();
+    let at = leaves.iter().position(|leaf| leaf.0 == id.0)?;
+    Some((transactions.nth(at)?.transaction.reference(), merkle::prove(&leaves, at)?))
 }

@@ -1,12 +1,13 @@
 //! What a block orders: the new batches of its cut, each transaction once, by the policies of their namespaces.
 
+use super::picked::{Picked, Place, look_up};
 use super::policy;
 use super::validity::{self, Rejection};
-use super::window::{IdSet, Window};
-use squad_types::transaction::ids;
+use super::window::Window;
+use squad_types::hash::IdSet;
 use squad_types::{
-    BatchRange, ChainState, Committee, CutEntry, HeaderHash, Height, IdentifiedTransaction, LaneId, NamespaceId,
-    NamespaceLeaf, NamespaceSpec, Sequence, Timestamp, Tip, TxId, VerifiedBatch, merkle,
+    BatchRange, ChainState, Committee, CutEntry, HeaderHash, Height, LaneId, NamespaceId, NamespaceLeaf, NamespaceSpec,
+    Sequence, Timestamp, Tip, TxId, VerifiedBatch, merkle,
 };
 use std::sync::Arc;
 
@@ -58,7 +59,7 @@ pub struct NamespaceExecution {
     /// What the header commits to.
     pub leaf: NamespaceLeaf,
     /// Its transactions in their final order; never empty.
-    pub transactions: Vec<IdentifiedTransaction>,
+    pub transactions: Picked,
 }
 
 /// All that follows from a valid block: computed by whoever builds or judges it, taken in by whoever applies it.
@@ -134,13 +135,16 @@ pub(super) struct Order {
 }
 
 /// Orders the transactions of interleaved batches.
-pub(super) fn order(batches: &[VerifiedBatch], skips: Skips, rules: Rules) -> Order {
+pub(super) fn order(batches: Vec<VerifiedBatch>, skips: Skips, rules: Rules) -> Order {
+    let batches = Arc::new(batches);
     let total = batches.iter().map(|batch| batch.payload().transactions().len()).sum();
     let mut seen = IdSet::with_capacity_and_hasher(total, Default::default());
-    let mut parts: Vec<Vec<IdentifiedTransaction>> = vec![Vec::new(); rules.namespaces.len()];
+    let mut parts: Vec<Vec<Place>> = vec![Vec::new(); rules.namespaces.len()];
     let (mut skipped, mut rejected) = (Vec::new(), Vec::new());
-    let transactions = batches.iter().flat_map(|batch| batch.payload().transactions());
-    for (position, identified) in (0_u32..).zip(transactions) {
+    let places = (0_u32..).zip(batches.iter()).flat_map(|(batch, content)| {
+        (0_u32..).zip(content.payload().transactions()).map(move |(at, tx)| (Place { batch, at }, tx))
+    });
+    for (position, (place, identified)) in (0_u32..).zip(places) {
         let transaction = &identified.transaction;
         let registered = rules.namespaces.binary_search_by_key(&transaction.namespace, |spec| spec.id).ok();
         let spec = registered.and_then(|at| rules.namespaces.get(at));
@@ -161,22 +165,29 @@ pub(super) fn order(batches: &[VerifiedBatch], skips: Skips, rules: Rules) -> Or
             }
         };
         match registered {
-            Some(at) if !skip => parts[at].push(identified.clone()),
+            Some(at) if !skip => parts[at].push(place),
             _ => skipped.push(position),
         }
     }
     let whole = rules.namespaces.iter().zip(parts).filter(|(_, part)| !part.is_empty());
-    let namespaces = whole.map(|(spec, part)| namespace(spec, rules.parent, part)).collect();
+    let namespaces = whole.map(|(spec, part)| namespace(spec, rules.parent, &batches, part)).collect();
     Order { namespaces, skipped, rejected }
 }
 
-fn namespace(spec: &NamespaceSpec, parent: HeaderHash, transactions: Vec<IdentifiedTransaction>) -> NamespaceExecution {
-    let transactions = policy::arrange(spec.policy, spec.id, parent, transactions);
+fn namespace(
+    spec: &NamespaceSpec,
+    parent: HeaderHash,
+    batches: &Arc<Vec<VerifiedBatch>>,
+    part: Vec<Place>,
+) -> NamespaceExecution {
+    let hint = |place: &Place| look_up(batches, *place).transaction.hint;
+    let places = policy::arrange(spec.policy, spec.id, parent, part, hint);
+    let transactions = Picked::new(Arc::clone(batches), places);
     NamespaceExecution { leaf: leaf(spec.id, &transactions), transactions }
 }
 
 /// A namespace's leaf, from ids that were computed when the batches arrived.
-pub(super) fn leaf(namespace: NamespaceId, transactions: &[IdentifiedTransaction]) -> NamespaceLeaf {
-    let transactions_root = merkle::root(&ids(transactions));
+pub(super) fn leaf(namespace: NamespaceId, transactions: &Picked) -> NamespaceLeaf {
+    let transactions_root = merkle::root(&transactions.leaves());
     NamespaceLeaf { namespace, count: transactions.len() as u32, transactions_root }
 }

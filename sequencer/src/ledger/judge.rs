@@ -289,7 +289,7 @@ impl Ledger {
             window: self.params.window_ms.into(),
             parent: header.parent_hash,
         };
-        let order = execution::order(&interleave(header.height.0, lanes), skips, rules);
+        let order = execution::order(interleave(header.height.0, lanes), skips, rules);
         Execution {
             block: squad_types::HeaderHash::ZERO,
             height: header.height,

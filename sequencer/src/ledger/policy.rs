@@ -1,35 +1,38 @@
 //! A namespace's policy: how its transactions are ordered within a block. Recomputed by every validator.
 
 use squad_types::hash::blake3;
-use squad_types::{Address, HeaderHash, IdentifiedTransaction, NamespaceId, OrderingPolicy};
+use squad_types::{Address, FeeHint, HeaderHash, NamespaceId, OrderingPolicy};
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
-/// Orders the transactions of one namespace, given in the interleaved order of their batches. Loses and adds none.
-pub(super) fn arrange(
+/// Orders the transactions of one namespace, given in the interleaved order of their batches. Loses and adds none. `hint`
+/// tells what the author of a transaction's lane states of it.
+pub(super) fn arrange<T>(
     policy: OrderingPolicy,
     namespace: NamespaceId,
     parent: HeaderHash,
-    transactions: Vec<IdentifiedTransaction>,
-) -> Vec<IdentifiedTransaction> {
+    transactions: Vec<T>,
+    hint: impl Fn(&T) -> Option<FeeHint>,
+) -> Vec<T> {
+    let hints = || transactions.iter().map(&hint).collect::<Vec<_>>();
     let order = match policy {
         OrderingPolicy::Fifo => return transactions,
-        OrderingPolicy::PriorityFee => by_fee(&transactions),
-        OrderingPolicy::Shuffled => shuffled(&transactions, namespace, parent),
+        OrderingPolicy::PriorityFee => by_fee(&hints()),
+        OrderingPolicy::Shuffled => shuffled(&hints(), namespace, parent),
     };
-    let mut slots: Vec<Option<IdentifiedTransaction>> = transactions.into_iter().map(Some).collect();
+    let mut slots: Vec<Option<T>> = transactions.into_iter().map(Some).collect();
     order.into_iter().filter_map(|at| slots[at].take()).collect()
 }
 
-fn sender(transaction: &IdentifiedTransaction) -> Option<Address> {
-    transaction.transaction.hint.map(|hint| hint.sender)
+fn sender(hint: &Option<FeeHint>) -> Option<Address> {
+    hint.map(|hint| hint.sender)
 }
 
 /// Positions by stated fee, highest first; equal fees as they came; a sender's own as they came; unstated fees count as zero.
-fn by_fee(transactions: &[IdentifiedTransaction]) -> Vec<usize> {
+fn by_fee(hints: &[Option<FeeHint>]) -> Vec<usize> {
     let mut queues: Vec<VecDeque<usize>> = Vec::new();
     let mut queue_of: BTreeMap<Address, usize> = BTreeMap::new();
-    for (at, transaction) in transactions.iter().enumerate() {
-        let queue = match sender(transaction) {
+    for (at, hint) in hints.iter().enumerate() {
+        let queue = match sender(hint) {
             Some(sender) => *queue_of.entry(sender).or_insert(queues.len()),
             None => queues.len(),
         };
@@ -38,11 +41,11 @@ fn by_fee(transactions: &[IdentifiedTransaction]) -> Vec<usize> {
         }
         queues[queue].push_back(at);
     }
-    let fee = |at: usize| transactions[at].transaction.hint.map_or(0, |hint| hint.fee);
+    let fee = |at: usize| hints[at].map_or(0, |hint| hint.fee);
     let entry = |at: usize, queue: usize| (fee(at), std::cmp::Reverse(at), queue);
     let mut heads: BinaryHeap<_> =
         queues.iter_mut().enumerate().filter_map(|(queue, ats)| Some(entry(ats.pop_front()?, queue))).collect();
-    let mut order = Vec::with_capacity(transactions.len());
+    let mut order = Vec::with_capacity(hints.len());
     while let Some((_, std::cmp::Reverse(at), queue)) = heads.pop() {
         order.push(at);
         heads.extend(queues[queue].pop_front().map(|next| entry(next, queue)));
@@ -52,8 +55,8 @@ fn by_fee(transactions: &[IdentifiedTransaction]) -> Vec<usize> {
 
 /// Fisher-Yates over numbers that everybody derives from the parent's hash; then a stated sender's own go back into the
 /// order they came in, within the places that they drew, so that a shuffle does not tear their nonces apart.
-fn shuffled(transactions: &[IdentifiedTransaction], namespace: NamespaceId, parent: HeaderHash) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..transactions.len()).collect();
+fn shuffled(hints: &[Option<FeeHint>], namespace: NamespaceId, parent: HeaderHash) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..hints.len()).collect();
     let mut draws = Draws::new(namespace, parent);
     for last in (1..order.len()).rev() {
         let with = draws.below(last as u64 + 1) as usize;
@@ -61,7 +64,7 @@ fn shuffled(transactions: &[IdentifiedTransaction], namespace: NamespaceId, pare
     }
     let mut places: BTreeMap<Address, Vec<usize>> = BTreeMap::new();
     for (place, at) in order.iter().enumerate() {
-        if let Some(sender) = sender(&transactions[*at]) {
+        if let Some(sender) = sender(&hints[*at]) {
             places.entry(sender).or_default().push(place);
         }
     }
@@ -112,7 +115,7 @@ impl Draws {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use squad_types::{FeeHint, Transaction, TxId};
+    use squad_types::{IdentifiedTransaction, Transaction, TxId};
 
     /// Content, and sender with fee.
     type Sketch = (u8, Option<(u8, u64)>);
@@ -127,7 +130,7 @@ mod tests {
     }
 
     fn run(policy: OrderingPolicy, parent: u8, list: &[IdentifiedTransaction]) -> Vec<IdentifiedTransaction> {
-        arrange(policy, NamespaceId(1), HeaderHash([parent; 32]), list.to_vec())
+        arrange(policy, NamespaceId(1), HeaderHash([parent; 32]), list.to_vec(), |tx| tx.transaction.hint)
     }
 
     #[test]
@@ -164,7 +167,7 @@ mod tests {
                 prop_assert_eq!(ids(&ordered), ids(&list));
                 for name in 0..5 {
                     let of = |txs: &[IdentifiedTransaction]| -> Vec<TxId> {
-                        txs.iter().filter(|tx| sender(tx) == Some(Address([name; 20]))).map(|tx| tx.id).collect()
+                        txs.iter().filter(|tx| sender(&tx.transaction.hint) == Some(Address([name; 20]))).map(|tx| tx.id).collect()
                     };
                     prop_assert_eq!(of(&ordered), of(&list));
                 }

@@ -6,9 +6,7 @@ use super::judge::reaches;
 use super::window::{Window, WindowBase, WindowBlock};
 use super::{Ledger, WindowSource};
 use squad_types::limits::MAX_CHAIN_TIME_STEP_MS;
-use squad_types::{
-    BatchRange, Height, IdentifiedTransaction, NamespaceSpec, OrderedBlock, Timestamp, VerifiedBatch, namespace,
-};
+use squad_types::{BatchRange, Height, NamespaceSpec, OrderedBlock, Timestamp, VerifiedBatch, namespace};
 
 /// Why a stored block cannot be read again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,8 +47,7 @@ pub fn recompute(
     }
     // Validity by chain time was judged when it was ordered: here the list decides, and the root shows that it is true.
     let rules = Rules { namespaces, chain_time: Timestamp::ZERO, window: 0, parent: header.parent_hash };
-    let order =
-        execution::order(&interleave(header.height.0, lanes), Skips::Listed(&ordered.skipped), rules).namespaces;
+    let order = execution::order(interleave(header.height.0, lanes), Skips::Listed(&ordered.skipped), rules).namespaces;
     let leaves: Vec<_> = order.iter().map(|part| part.leaf).collect();
     if namespace::namespaces_root(&leaves) != header.namespaces_root {
         return Err(RecomputeError::Root(header.height));
@@ -80,7 +77,7 @@ impl Ledger {
             let header = ordered.block.header();
             let spans = spans_of(&ordered, &tips);
             let parts = recompute(&ordered, &spans, &self.namespaces, batches)?;
-            let ids = parts.iter().flat_map(|part| part.transactions.iter().map(|tx: &IdentifiedTransaction| tx.id));
+            let ids = parts.iter().flat_map(|part| part.transactions.iter().map(|tx| tx.id));
             let cut = ordered.block.cut().to_vec();
             window.push(WindowBlock {
                 height: header.height,

@@ -1,32 +1,9 @@
 //! Exactly once: which transactions were ordered lately.
 
 use squad_types::codec::{Decode, DecodeError, Encode, Reader};
+use squad_types::hash::IdSet;
 use squad_types::{ChainState, CutEntry, Epoch, Height, LaneId, Timestamp, Tip, TxId};
 use std::collections::{BTreeMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
-
-/// Takes the first eight bytes of an id: ids are sha256 digests, so they need no mixing. The same on every node.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for (at, byte) in bytes.iter().take(8).enumerate() {
-            self.0 ^= u64::from(*byte) << (8 * at);
-        }
-    }
-
-    // The length before an array's bytes: the same for all ids.
-    fn write_usize(&mut self, _: usize) {}
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-/// A set of ids that is only ever asked for membership, so that its order of iteration cannot matter.
-#[allow(clippy::disallowed_types)] // half a million ids are looked up every ten seconds; nobody iterates
-pub(super) type IdSet = std::collections::HashSet<TxId, BuildHasherDefault<IdHasher>>;
 
 /// Where a window begins: what is needed to read its blocks again from one's own store.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use crate::api::backend::{Accepted, Answer, Answers, Source, Ticket};
 use crate::api::entry::{Gate, NamespaceName};
 use crate::api::rejection::{RejectCode, Rejected};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::stream::StreamExt;
 use squad_client::proto::{self, submit_answer::Outcome};
 use squad_types::{Encode, NamespaceId, NamespaceSpec, Tier, Timestamp, TxId};
@@ -160,13 +160,22 @@ fn after(bytes: &Bytes, alone: bool) -> Result<Option<TxId>, Rejected> {
     id.map(|id| Some(TxId(id))).map_err(|_| malformed(format!("after has {} bytes: an id has 32", bytes.len())))
 }
 
-pub(super) fn answer(answer: Answer) -> proto::SubmitAnswer {
+/// Answers as they travel; the ids in them share one allocation.
+pub(super) fn reply(groups: Vec<Vec<Answer>>) -> proto::SubmitReply {
+    let mut ids = BytesMut::with_capacity(groups.iter().map(Vec::len).sum::<usize>() * TxId::ZERO.0.len());
+    proto::SubmitReply { answers: groups.into_iter().flatten().map(|one| answer(one, &mut ids)).collect() }
+}
+
+fn answer(answer: Answer, ids: &mut BytesMut) -> proto::SubmitAnswer {
     let outcome = match answer.outcome {
-        Ok(Accepted { id, tier, confirmation }) => Outcome::Accepted(proto::Accepted {
-            tier: proto::Tier::from(tier).into(),
-            transaction: Bytes::copy_from_slice(&id.0),
-            confirmation: confirmation.map(|confirmation| confirmation.to_bytes()).unwrap_or_default(),
-        }),
+        Ok(Accepted { id, tier, confirmation }) => {
+            ids.extend_from_slice(&id.0);
+            Outcome::Accepted(proto::Accepted {
+                tier: proto::Tier::from(tier).into(),
+                transaction: ids.split().freeze(),
+                confirmation: confirmation.map(|confirmation| confirmation.to_bytes()).unwrap_or_default(),
+            })
+        }
         Err(refusal) => Outcome::Rejected(proto::Rejected {
             code: refusal.code.as_str().into(),
             retry_after_ms: refusal.retry_after.map_or(0, |after| after.as_millis() as u64),

@@ -123,7 +123,7 @@ impl FakeBackend {
             }
         };
         state.confirmations.insert(id, confirmation.clone());
-        Ok(Accepted { id, tier: wait, confirmation: with_confirmation.then_some(confirmation) })
+        Ok(Accepted { id, tier: wait, confirmation: with_confirmation.then(|| Box::new(confirmation)) })
     }
 
     fn find<T>(&self, height: Height, of: impl FnOnce(&TestBlock) -> T) -> Result<Option<T>, Rejected> {

@@ -7,7 +7,7 @@ mod network;
 
 use super::backend::NodeBackend;
 use super::node::{Node, Plan};
-use crate::api::{Accepted, Backend as _, RejectCode, Rejected, Source, Submission, Ticket};
+use crate::api::{Accepted, Answer, Backend as _, RejectCode, Rejected, Source, Submission, Ticket};
 use crate::metrics::NodeMetrics;
 use bytes::Bytes;
 use squad_net::{Announce, Multiaddr};
@@ -136,9 +136,14 @@ impl Cluster {
         wait: Tier,
         after: Option<TxId>,
     ) -> Result<Accepted, Rejected> {
-        let backend = self.backend(number);
-        let (chain_time, window) = backend.chain_time();
-        let submission = Submission {
+        let submission = Submission { after, ..self.submission(number, data, wait) };
+        let group = self.submit_all(number, vec![submission]).await;
+        group.into_iter().next().unwrap().outcome
+    }
+
+    fn submission(&self, number: u8, data: &str, wait: Tier) -> Submission {
+        let (chain_time, window) = self.backend(number).chain_time();
+        Submission {
             namespace: BYTES,
             data: Bytes::copy_from_slice(data.as_bytes()),
             valid_until: Some(chain_time.plus(window / 2)),
@@ -147,12 +152,22 @@ impl Cluster {
             within: FAILURE,
             with_confirmation: true,
             source: Source::Local,
-            after,
-        };
+            after: None,
+        }
+    }
+
+    /// Submits together; the answers by their places.
+    async fn submit_all(&self, number: u8, submissions: Vec<Submission>) -> Vec<Answer> {
+        let count = submissions.len();
+        let tickets = (7..).zip(submissions).map(|(number, submission)| Ticket { number, submission });
         let (answers, mut answered) = mpsc::unbounded_channel();
-        backend.submit(vec![Ticket { number: 7, submission }], answers).await;
-        let group = tokio::time::timeout(FAILURE, answered.recv()).await.expect("no answer").unwrap();
-        assert_eq!((group.len(), group[0].number), (1, 7));
-        group[0].outcome.clone()
+        self.backend(number).submit(tickets.collect(), answers).await;
+        let mut all = Vec::new();
+        while let Some(group) = tokio::time::timeout(FAILURE, answered.recv()).await.expect("an answer is missing") {
+            all.extend(group);
+        }
+        all.sort_by_key(|answer| answer.number);
+        assert_eq!(all.iter().map(|answer| answer.number).collect::<Vec<_>>(), (7..).take(count).collect::<Vec<_>>());
+        all
     }
 }

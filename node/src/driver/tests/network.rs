@@ -69,3 +69,34 @@ async fn what_is_to_come_after_another_is_taken_only_where_that_one_is() {
     assert!(elsewhere.tier >= Tier::Batched);
     refused(1, TxId([8; 32])).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_together_is_batched_together_and_each_is_answered() {
+    let cluster = Cluster::start(4).await;
+    for number in 0..4 {
+        cluster.ready(number).await;
+    }
+    let plain = |data| cluster.submission(0, data, Tier::Batched);
+    let (first, second) = (plain("first"), plain("second"));
+    let id = |of: &Submission| {
+        let (namespace, valid_until, data) = (of.namespace, of.valid_until, of.data.clone());
+        squad_types::Transaction { namespace, valid_until, hint: None, data }.id()
+    };
+    let behind = |data, after| Submission { after: Some(after), ..plain(data) };
+    let (lost, found) = (behind("lost", TxId([7; 32])), behind("found", id(&second)));
+    let all = [first.clone(), second.clone(), first.clone(), lost, found.clone()];
+    let answers = cluster.submit_all(0, all.into()).await;
+    let refused = |at: usize| answers[at].outcome.as_ref().err().map(|refusal| refusal.code);
+    assert_eq!((refused(1), refused(3), refused(4)), (None, Some(RejectCode::OutOfTurn), None));
+    // Of one that comes twice, either counts.
+    let repeats = [refused(0), refused(2)];
+    assert!(repeats.contains(&None) && repeats.contains(&Some(RejectCode::Duplicate)), "{repeats:?}");
+    let accepted = |at: usize| answers[at].outcome.clone().unwrap();
+    let once = accepted(if repeats[0].is_none() { 0 } else { 2 });
+    assert_eq!([once.id, accepted(1).id, accepted(4).id], [id(&first), id(&second), id(&found)]);
+    let batch = |accepted: Accepted| match accepted.confirmation.unwrap().evidenced {
+        Evidenced::Batched(batched) => batched.header,
+        other => panic!("not batched: {other:?}"),
+    };
+    assert_eq!(batch(once), batch(accepted(1)));
+}
