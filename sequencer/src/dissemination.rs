@@ -40,7 +40,9 @@ impl Sequencer {
         for batch in batches {
             let header = batch.header();
             let Some(lane) = self.mempool.lane_of(&header.operator, header.epoch) else { continue };
-            self.fetches.arrived_batch(lane, batch.tip());
+            if self.fetches.arrived_batch(lane, batch.tip(), self.now) {
+                self.mempool.was_late(lane);
+            }
             let id = self.persist(Write::Batch { lane, batch: batch.clone() }, outputs);
             self.writes.batches.insert(batch.id(), id);
         }

@@ -115,6 +115,8 @@ struct Wanted {
     not_before: Timestamp,
     /// Asked for from then on, whether or not its lane goes on.
     patience: Timestamp,
+    /// Since when a vote waits for it.
+    needed: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -147,8 +149,11 @@ impl Fetches {
         }
     }
 
-    pub(crate) fn arrived_batch(&mut self, lane: LaneId, tip: Tip) {
-        self.moved |= self.wanted.remove(&WantKey::Batches(lane, tip)).is_some();
+    /// Whether a vote had to wait for this batch.
+    pub(crate) fn arrived_batch(&mut self, lane: LaneId, tip: Tip, now: Timestamp) -> bool {
+        let Some(wanted) = self.wanted.remove(&WantKey::Batches(lane, tip)) else { return false };
+        self.moved = true;
+        wanted.needed.is_some_and(|since| now.since(since) >= Haste::Soon.pause_ms())
     }
 
     /// Whether a peer is being asked for this batch of a lane.
@@ -210,16 +215,27 @@ impl Sequencer {
         let key = want.key();
         let (pause, patience) = self.fetches.waits(&want, haste);
         let (not_before, patience) = (self.now.plus(pause), self.now.plus(patience));
+        let needed = (haste == Haste::Soon).then_some(self.now);
         if let Some(known) = self.fetches.wanted.get_mut(&key) {
             if haste < known.haste {
                 known.haste = haste;
+                known.needed = known.needed.or(needed);
                 known.not_before = known.not_before.min(not_before);
                 known.patience = known.patience.min(patience);
                 self.hurry(key, hint, outputs);
             }
         } else if self.fetches.wanted.len() < MAX_WANTS {
-            let wanted =
-                Wanted { want, tried: BTreeSet::new(), passes: 0, asked: None, hint, haste, not_before, patience };
+            let wanted = Wanted {
+                want,
+                tried: BTreeSet::new(),
+                passes: 0,
+                asked: None,
+                hint,
+                haste,
+                not_before,
+                patience,
+                needed,
+            };
             self.fetches.wanted.insert(key, wanted);
         }
         if haste == Haste::Now {
@@ -242,7 +258,7 @@ impl Sequencer {
 
     /// A batch that a vote waits for is late: from what is held alone, its lane is not cut here for a while.
     fn note_late(&mut self, key: WantKey) {
-        let waited_for = self.fetches.wanted.get(&key).is_some_and(|wanted| wanted.haste < Haste::Later);
+        let waited_for = self.fetches.wanted.get(&key).is_some_and(|wanted| wanted.needed.is_some());
         if let (WantKey::Batches(lane, _), true) = (key, waited_for) {
             self.mempool.was_late(lane);
         }
