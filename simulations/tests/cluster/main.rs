@@ -10,6 +10,7 @@ mod crashes;
 mod failures;
 mod machines;
 mod partitions;
+mod quantities;
 mod random;
 mod replay;
 mod shards;
