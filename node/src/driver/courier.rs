@@ -19,7 +19,6 @@ pub(crate) struct Courier {
     pub(crate) inbox: Inbox,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) domain: Domain,
-    pub(crate) me: Address,
 }
 
 /// Which stream carries a message.
@@ -55,12 +54,9 @@ impl Courier {
             Recipients::Committee => self.net.send_committee(channel, bytes).map(|_| ()),
             Recipients::Everyone => {
                 let direct = self.net.send_committee(channel, bytes.clone()).map(|_| ());
-                let mine = |commit: &squad_types::CommitCertificate| self.committees.gossips(&self.me, commit.height);
                 match topic(message) {
-                    Some(topic) if !matches!(message, Message::Commit(commit) if !mine(commit)) => {
-                        direct.and(self.net.gossip(topic, bytes))
-                    }
-                    _ => direct,
+                    Some(topic) => direct.and(self.net.gossip(topic, bytes)),
+                    None => direct,
                 }
             }
         };

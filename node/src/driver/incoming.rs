@@ -1,7 +1,7 @@
 //! What peers send: decoded and checked off the sequencer's thread, then handed to it.
 
 use super::inbox::{Inbox, Room};
-use super::peers::{Committees, Peers};
+use super::peers::{Announced, Committees, Peers};
 use super::workers::Workers;
 use bytes::Bytes;
 use squad_net::{Channel, Class, GossipId, NetEvent, NetEvents, NetworkHandle, Offence, Origin, Responder, Verdict};
@@ -22,6 +22,7 @@ pub(crate) struct Incoming {
     pub(crate) workers: Arc<Workers>,
     pub(crate) domain: Domain,
     pub(crate) tip: watch::Receiver<Height>,
+    pub(crate) announced: Arc<Announced>,
     pub(crate) network_bytes: prometheus::IntCounterVec,
 }
 
@@ -123,14 +124,16 @@ impl Incoming {
         }
     }
 
-    /// Whether a decision is news, and whether it is known to hold.
+    /// Whether to hand a decision on, and whether it is news. A node that has decided it itself hands it on all the same:
+    /// three operators announce a decision, and those who only listen may be connected to none of them.
     fn judge(&self, certificate: &CommitCertificate) -> (Verdict, bool) {
         let tip = *self.tip.borrow();
-        if certificate.height <= tip {
+        if self.announced.is_old(certificate.height, tip) {
             return (Verdict::Ignore, false);
         }
         if self.committees.decided(&self.domain, certificate) {
-            return (Verdict::Accept, true);
+            self.announced.pass(certificate.height);
+            return (Verdict::Accept, certificate.height > tip);
         }
         // Of a committee that is not known here: a reason to catch up, not to pass it on. The next height's is known.
         (Verdict::Ignore, certificate.height > tip.next())

@@ -177,7 +177,6 @@ impl Node {
             inbox: inbox.clone(),
             runtime: tokio::runtime::Handle::current(),
             domain,
-            me: plan.signer.address(),
         };
         let disk = Disk::start(&store, &inbox, plan.metrics.fsync.clone())?;
         let (results, happened) = sync_channel(MAX_EVENTS);
@@ -203,6 +202,7 @@ impl Node {
             workers: Arc::new(Workers::start().context("the threads that check signatures do not start")?),
             domain,
             tip: published.tip.subscribe(),
+            announced: Arc::default(),
             network_bytes: plan.metrics.network_bytes.clone(),
         };
         let backend = backend(plan, &inbox, results, chain, published, namespaces, committees, &net);

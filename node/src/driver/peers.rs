@@ -3,7 +3,7 @@
 use super::lock;
 use squad_net::{Destination, Origin, PeerId, Responder};
 use squad_sequencer::{Peer, RequestId};
-use squad_types::{Address, CommitCertificate, Committee, Domain, EcdsaVerifier, Height, ValidatorIndex};
+use squad_types::{Address, CommitCertificate, Committee, Domain, EcdsaVerifier, Height};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -100,14 +100,38 @@ impl Committees {
     pub(crate) fn decided(&self, domain: &Domain, certificate: &CommitCertificate) -> bool {
         self.all().iter().any(|committee| certificate.verify(domain, committee, &EcdsaVerifier).is_ok())
     }
+}
 
-    /// Whether it falls to an operator to gossip the decision of a height: two members take turns, so that one that is
-    /// down does not keep it from followers, and not everybody says the same.
-    pub(crate) fn gossips(&self, me: &Address, height: Height) -> bool {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.iter().any(|committee| {
-            let turn = |offset: u64| ValidatorIndex(((height.0 + offset) % committee.len() as u64) as u16);
-            committee.index_of(me).is_some_and(|index| index == turn(0) || index == turn(1))
-        })
+/// The highest decision that was handed on to whoever only listens. Certificates of one block differ by who signed them, so
+/// gossip takes each for another message: the first of a height is enough.
+#[derive(Default)]
+pub(crate) struct Announced(AtomicU64);
+
+impl Announced {
+    /// Whether a decision is old: one of its height was handed on, or later ones were decided here.
+    pub(crate) fn is_old(&self, height: Height, tip: Height) -> bool {
+        height.0 <= self.0.load(Ordering::Relaxed) || height.next() < tip
+    }
+
+    /// One of a height is handed on.
+    pub(crate) fn pass(&self, height: Height) {
+        self.0.fetch_max(height.0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_certificate_of_a_height_is_handed_on_by_those_who_have_decided_it_too() {
+        let announced = Announced::default();
+        let (tip, next) = (Height(7), Height(8));
+        assert!(!announced.is_old(next, tip), "news");
+        assert!(!announced.is_old(tip, tip), "decided here, and not known to whoever only listens");
+        announced.pass(tip);
+        assert!(announced.is_old(tip, tip));
+        assert!(!announced.is_old(next, tip));
+        assert!(announced.is_old(Height(5), tip));
     }
 }
