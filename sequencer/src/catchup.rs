@@ -141,6 +141,7 @@ impl Sequencer {
     }
 
     pub(crate) fn start_catching_up(&mut self, outputs: &mut Outputs) {
+        self.look_at_next_queued();
         let (height, target) = (self.ledger.height(), self.catchup.target());
         if target <= height {
             self.finish_catching_up(outputs);
@@ -152,6 +153,18 @@ impl Sequencer {
         }
         self.agreeing = None;
         self.advance_catch_up(outputs);
+    }
+
+    /// Blocks are queued before the committee that decided them is known. Now that the next one's is, it counts as a decision, or
+    /// it is none, and no right one would take its place.
+    fn look_at_next_queued(&mut self) {
+        let next = self.ledger.height().next();
+        let Some(queued) = self.catchup.queue.get(&next) else { return };
+        if self.verifies(&queued.certificate) {
+            self.catchup.raise_target(next);
+        } else {
+            self.catchup.queue.split_off(&next);
+        }
     }
 
     /// Asks for the blocks that the queue does not hold yet.
