@@ -405,7 +405,12 @@ impl Sequencer {
         let Some(asked) = self.fetches.asked.remove(&id) else { return };
         self.fetches.moved = true;
         let peer = asked.peer;
+        let came = response.is_some();
+        let response = response.filter(|response| fits(&asked.request, response));
         let answered = response.is_some();
+        if came && !answered {
+            outputs.push(Output::Misbehaved { peer, what: "answered another question than the one it was asked" });
+        }
         match response {
             Some(VerifiedResponse::Batches(batches)) => {
                 for batch in batches {
@@ -451,6 +456,7 @@ impl Sequencer {
         }
     }
 
+    /// Nothing that was asked may stay open for an answer to something else.
     fn on_ask_failed(&mut self, peer: Peer, request: &Request, outputs: &mut Outputs) {
         match request {
             Request::Blocks(_) => self.catch_up_failed(peer, outputs),
@@ -459,4 +465,19 @@ impl Sequencer {
             _ => {}
         }
     }
+}
+
+/// Whether an answer is of the kind that was asked for.
+fn fits(request: &Request, response: &VerifiedResponse) -> bool {
+    matches!(
+        (request, response),
+        (Request::Batches(_), VerifiedResponse::Batches(_))
+            | (Request::Proposal(_), VerifiedResponse::Proposal(_))
+            | (Request::Blocks(_), VerifiedResponse::Blocks(_))
+            | (Request::Ack(_), VerifiedResponse::Ack(_))
+            | (Request::Slots(_), VerifiedResponse::Slots(_))
+            | (Request::Committees(_), VerifiedResponse::Committees(_))
+            | (Request::Snapshot(_), VerifiedResponse::Snapshot(_))
+            | (Request::Tip(_), VerifiedResponse::Tip(_))
+    )
 }

@@ -1,8 +1,11 @@
 //! One of four misbehaves.
 
-use squad_simulations::byzantine::{Baiter, EquivocatingProposer, EquivocatingVoter, LaneForker, Silent};
+use squad_sequencer::Memory;
+use squad_simulations::byzantine::{
+    Baiter, Behaviour, EquivocatingProposer, EquivocatingVoter, LaneForker, Silent, Tools,
+};
 use squad_simulations::{Cluster, ClusterConfig};
-use squad_types::{Height, Round};
+use squad_types::{Height, Response, Round};
 
 fn loaded(cluster: &mut Cluster, nodes: usize, steps: usize) -> Vec<squad_types::TxId> {
     let mut ids = Vec::new();
@@ -100,4 +103,29 @@ fn who_shows_batches_to_the_next_proposers_alone_is_soon_cut_by_acks_only() {
     assert!(count(first) > 0, "nobody took the bait");
     assert!(count(first) * 4 < first.len(), "{} of {} heights waited", count(first), first.len());
     assert!(count(last) * 10 < last.len(), "{} of the last {} heights waited", count(last), last.len());
+}
+
+/// Answers the question for blocks with the answer to another.
+struct Evasive;
+
+impl Behaviour for Evasive {
+    fn answers(&mut self, _: usize, response: Response, _: &mut Tools<'_>) -> Option<Response> {
+        Some(if matches!(response, Response::Blocks(_)) { Response::Tip(None) } else { response })
+    }
+}
+
+#[test]
+fn an_answer_to_another_question_is_none() {
+    for seed in 32..44 {
+        let mut cluster = Cluster::new(&ClusterConfig::equal(seed, 4));
+        cluster.corrupt(1, Evasive);
+        cluster.start_all();
+        cluster.run(500);
+        cluster.crash(0);
+        loaded(&mut cluster, 4, 40);
+        cluster.restart_in(0, 10, Memory::Kept);
+        cluster.run(100);
+        let there = cluster.run_until(10_000, |c| c.height(0).0 + 2 >= c.height(2).0);
+        assert!(there, "seed {seed}: at {}, the others at {}", cluster.height(0), cluster.height(2));
+    }
 }
