@@ -11,7 +11,7 @@ use crate::sequencer::{Outputs, Sequencer};
 use crate::snapshot::Joining;
 use crate::timers::Timer;
 use squad_types::limits::MAX_BLOCKS_PER_RESPONSE;
-use squad_types::{Address, CommitCertificate, Height, Message, OrderedBlock, Request, Timestamp};
+use squad_types::{Address, CommitCertificate, Height, LaneId, Message, OrderedBlock, Request, Timestamp, Tip};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -20,6 +20,9 @@ const GRACE_MS: u64 = 300;
 
 /// Blocks waiting for their batches.
 const MAX_QUEUE: usize = 2 * MAX_BLOCKS_PER_RESPONSE;
+
+/// Queued blocks whose batches are asked for at once.
+const BLOCKS_AHEAD: u64 = 8;
 
 /// How long to wait after nobody had the next block.
 const RETRY_MS: u64 = 250;
@@ -295,6 +298,7 @@ impl Sequencer {
             }
             Judgement::Missing(ranges) => {
                 ranges.into_iter().for_each(|range| self.want(Want::Batches(range), None, Haste::Now, outputs));
+                self.fetch_ahead(outputs);
                 false
             }
             Judgement::Invalid(reason) if reason.is_about_body() => {
@@ -304,6 +308,24 @@ impl Sequencer {
                 tracing::error!(height = height.0, %reason, "a quorum decided an invalid block");
                 self.halted = Some(format!("a quorum decided an invalid block at height {height}: {reason}"));
                 false
+            }
+        }
+    }
+
+    /// Asks for the batches of the next few queued blocks as well: one block's after another's would take a round trip for each,
+    /// hardly less than the network takes to decide it.
+    fn fetch_ahead(&mut self, outputs: &mut Outputs) {
+        let next = self.ledger.height().next();
+        let mut tips: BTreeMap<LaneId, Tip> = BTreeMap::new();
+        for (_, ordered) in self.catchup.queue.range(next..next.plus(BLOCKS_AHEAD)) {
+            for entry in ordered.block.cut() {
+                let tip = tips.entry(entry.lane).or_insert(entry.tip);
+                *tip = (*tip).max(entry.tip);
+            }
+        }
+        for (lane, tip) in tips {
+            if let Some(range) = self.mempool.missing(lane, tip) {
+                self.want(Want::Batches(range), None, Haste::Now, outputs);
             }
         }
     }

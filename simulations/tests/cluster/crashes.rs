@@ -160,3 +160,24 @@ fn a_marker_without_a_log_counts_as_lost_even_if_nobody_remembers() {
     cluster.start(3, Memory::Lost);
     assert!(cluster.run_until(5_000, |c| c.nodes[3].notices.iter().any(|n| matches!(n, Notice::StateLost { .. }))));
 }
+
+#[test]
+fn who_was_away_catches_up_many_times_faster_than_the_others_go_on() {
+    let mut config = ClusterConfig::equal(60, 4);
+    config.links.delay = 20_000;
+    config.links.jitter = 0;
+    let mut cluster = Cluster::new(&config);
+    cluster.start_all();
+    cluster.run(500);
+    cluster.crash(3);
+    for at in 0..400 {
+        cluster.submit(at % 3, 300);
+        cluster.run(50);
+    }
+    let missed = cluster.height(0).0 - cluster.height(3).0;
+    cluster.restart_in(3, 10, Memory::Kept);
+    let from = cluster.now();
+    assert!(cluster.run_until(60_000, |c| c.height(3).0 + 1 >= c.height(0).0 && c.height(3).0 > missed));
+    let took = (cluster.now().0 - from.0) / 1_000;
+    assert!(took < 10 * missed, "{missed} heights took {took} ms");
+}
