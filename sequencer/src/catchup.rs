@@ -37,6 +37,8 @@ pub(crate) struct CatchUp {
     queue: BTreeMap<Height, OrderedBlock>,
     /// A verified decision of the next height whose block has not come.
     decided: Option<CommitCertificate>,
+    /// Batches asked for on the word of queued blocks that are not checked yet.
+    ahead: BTreeSet<(LaneId, Tip)>,
     asking: bool,
     failed: BTreeSet<Peer>,
     /// When peers that are behind were last told so; only connected ones, so it is as bounded as those are.
@@ -59,9 +61,10 @@ impl CatchUp {
     }
 
     pub(crate) fn queue(&mut self, block: OrderedBlock) {
-        let height = block.block.header().height;
-        if self.queue.len() < MAX_QUEUE {
-            self.queue.insert(height, block);
+        self.queue.insert(block.block.header().height, block);
+        // The lowest are applied first. What lies above and is not checked yet must not keep them out.
+        if self.queue.len() > MAX_QUEUE {
+            self.queue.pop_last();
         }
     }
 
@@ -74,6 +77,11 @@ impl CatchUp {
     /// Lets those be asked again who failed.
     pub(crate) fn forgive(&mut self) {
         self.failed.clear();
+    }
+
+    /// The first height from `next` on that is not queued.
+    fn first_gap(&self, next: Height) -> Height {
+        (next.0..).map(Height).find(|height| !self.queue.contains_key(height)).unwrap_or(next)
     }
 
     /// Forgets what a peer only claimed.
@@ -167,13 +175,13 @@ impl Sequencer {
             self.catchup.raise_target(next);
         } else {
             self.catchup.queue.split_off(&next);
+            self.forget_ahead();
         }
     }
 
     /// Asks for the blocks that the queue does not hold yet.
     fn ask_for_blocks(&mut self, outputs: &mut Outputs) {
-        let next = self.ledger.height().next();
-        let from = (next.0..).map(Height).find(|height| !self.catchup.queue.contains_key(height)).unwrap_or(next);
+        let from = self.catchup.first_gap(self.ledger.height().next());
         if self.catchup.asking || from > self.catchup.target() || self.catchup.queue.len() >= MAX_BLOCKS_PER_RESPONSE {
             return;
         }
@@ -207,7 +215,9 @@ impl Sequencer {
             expected = expected.next();
             fits
         });
-        if blocks.is_empty() || !consecutive {
+        // What lies above the first gap fills the queue and closes nothing.
+        let beside = blocks.first().is_some_and(|first| first.block.header().height > self.catchup.first_gap(next));
+        if blocks.is_empty() || !consecutive || beside {
             self.catchup.failed.insert(peer);
             self.catchup.drop_hint(peer);
         } else {
@@ -316,6 +326,8 @@ impl Sequencer {
     /// hardly less than the network takes to decide it.
     fn fetch_ahead(&mut self, outputs: &mut Outputs) {
         let next = self.ledger.height().next();
+        let state = self.ledger.state();
+        self.catchup.ahead.retain(|(lane, tip)| state.tip(*lane).is_none_or(|at| tip.sequence > at.sequence));
         let mut tips: BTreeMap<LaneId, Tip> = BTreeMap::new();
         for (_, ordered) in self.catchup.queue.range(next..next.plus(BLOCKS_AHEAD)) {
             for entry in ordered.block.cut() {
@@ -326,19 +338,29 @@ impl Sequencer {
         for (lane, tip) in tips {
             if let Some(range) = self.mempool.missing(lane, tip) {
                 self.want(Want::Batches(range), None, Haste::Now, outputs);
+                self.catchup.ahead.insert((lane, tip));
             }
+        }
+    }
+
+    /// What queued blocks named is wanted no more once they prove to be none.
+    fn forget_ahead(&mut self) {
+        for (lane, tip) in std::mem::take(&mut self.catchup.ahead) {
+            self.fetches.forget_batches(lane, tip);
         }
     }
 
     fn drop_queued(&mut self, height: Height, why: &'static str, outputs: &mut Outputs) -> bool {
         tracing::warn!(height = height.0, why, "fetched block dropped");
         self.catchup.queue.split_off(&height);
+        self.forget_ahead();
         self.ask_for_blocks(outputs);
         false
     }
 
     fn finish_catching_up(&mut self, outputs: &mut Outputs) {
         self.timers.cancel(Timer::CatchUp);
+        self.forget_ahead();
         let height = self.ledger.height();
         self.catchup.queue.retain(|at, _| *at > height);
         self.catchup.failed.clear();

@@ -149,6 +149,11 @@ impl Fetches {
         }
     }
 
+    /// A batch is not wanted any more; whoever is asked may still answer.
+    pub(crate) fn forget_batches(&mut self, lane: LaneId, tip: Tip) {
+        self.moved |= self.wanted.remove(&WantKey::Batches(lane, tip)).is_some();
+    }
+
     /// Whether a vote had to wait for this batch.
     pub(crate) fn arrived_batch(&mut self, lane: LaneId, tip: Tip, now: Timestamp) -> bool {
         let Some(wanted) = self.wanted.remove(&WantKey::Batches(lane, tip)) else { return false };

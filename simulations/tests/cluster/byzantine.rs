@@ -129,3 +129,30 @@ fn an_answer_to_another_question_is_none() {
         assert!(there, "seed {seed}: at {}, the others at {}", cluster.height(0), cluster.height(2));
     }
 }
+
+/// Answers the question for blocks with those above.
+struct Beside;
+
+impl Behaviour for Beside {
+    fn answers(&mut self, _: usize, response: Response, _: &mut Tools<'_>) -> Option<Response> {
+        let Response::Blocks(mut blocks) = response else { return Some(response) };
+        blocks.drain(..blocks.len().min(1));
+        Some(Response::Blocks(blocks))
+    }
+}
+
+#[test]
+fn blocks_beside_those_that_were_asked_for_keep_nobody_behind() {
+    for seed in 32..44 {
+        let mut cluster = Cluster::new(&ClusterConfig::equal(seed, 4));
+        cluster.corrupt(1, Beside);
+        cluster.start_all();
+        cluster.run(500);
+        cluster.crash(0);
+        loaded(&mut cluster, 4, 200);
+        cluster.restart_in(0, 10, Memory::Kept);
+        cluster.run(100);
+        let there = cluster.run_until(10_000, |c| c.height(0).0 + 2 >= c.height(2).0);
+        assert!(there, "seed {seed}: at {}, the others at {}", cluster.height(0), cluster.height(2));
+    }
+}
