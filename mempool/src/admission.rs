@@ -38,7 +38,7 @@ impl Admission {
         &mut self,
         pool: &mut Pool,
         now: Timestamp,
-        max_batch: usize,
+        (max_batch, max_pool): (usize, usize),
         from: Source,
         mut tx: IdentifiedTransaction,
         evm: Option<EvmFacts>,
@@ -60,7 +60,7 @@ impl Admission {
         let (source, used) = self.sources.entry(now, from);
         // What is left of the pool bounds every namespace and source, so that there is always some left for one that comes
         // later: one that floods gets at most half, two a third each (dynamic thresholds; Choudhury and Hahne, 1998).
-        let left = self.limits.max_bytes.saturating_sub(pool.bytes());
+        let left = max_pool.saturating_sub(pool.bytes());
         let room = left.min(self.limits.max_namespace_bytes);
         let full = pool.bytes_of(namespace) + bytes > room
             || used.bytes + bytes > room

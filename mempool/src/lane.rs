@@ -48,6 +48,8 @@ pub(crate) struct Lane {
     pub(crate) id: LaneId,
     pub(crate) author: Address,
     pub(crate) limits: LaneLimits,
+    /// Batches that are certain to be ordered before the lane expires.
+    pub(crate) turns: u64,
     /// The last ordered batch.
     pub(crate) ordered: Option<Tip>,
     ordered_total: u64,
@@ -83,6 +85,7 @@ impl Lane {
             id,
             author,
             limits,
+            turns: u64::MAX,
             ordered: None,
             ordered_total: 0,
             history: BTreeMap::new(),

@@ -15,6 +15,7 @@ mod certificates;
 mod config;
 mod contradiction;
 mod cut;
+mod drain;
 mod due;
 mod lane;
 mod limits;

@@ -7,6 +7,19 @@ use squad_types::limits::MAX_BATCH_TRANSACTIONS;
 /// certificate's headers stay far below `MAX_HEADER_CHAIN`.
 pub(crate) const MAX_LANE_BATCHES: u64 = 1_024;
 
+/// Heights from the acknowledgement of a batch until its certificate's heights are counted, K not included: one until every
+/// member knows it, one until a cut left it out, one at whose end it is due, and three for members that are a little behind.
+pub(crate) const CERTIFICATE_HEIGHTS: u64 = 6;
+
+/// How often the age at which a batch seals doubles as the lane fills up: eight times as long at most.
+pub(crate) const MAX_AGE_DOUBLINGS: u32 = 3;
+
+/// Shares of full blocks that a lane may hold at least, whatever was ordered of late.
+pub(crate) const LANE_BLOCKS: usize = 4;
+
+/// Shares of full blocks that the pool may hold at least while the lane is full.
+pub(crate) const POOL_BLOCKS: usize = 2;
+
 /// How far above its ordered tip a lane's batch may lie to be kept: twice what an honest author makes, for a node that is behind.
 pub(crate) const MAX_LANE_SPAN: u64 = 2 * MAX_LANE_BATCHES;
 

@@ -3,11 +3,12 @@
 use crate::acks::Acks;
 use crate::admission::Admission;
 use crate::config::{EvmFacts, MempoolConfig, Source};
+use crate::drain::Drain;
 use crate::due::Due;
 use crate::lane::{Inserted, Lane};
-use crate::limits::LaneLimits;
+use crate::limits::{CERTIFICATE_HEIGHTS, LANE_BLOCKS, LaneLimits, MAX_AGE_DOUBLINGS, POOL_BLOCKS};
 use crate::outcome::{MempoolStats, SealDue};
-use crate::pool::Pool;
+use crate::pool::{Pool, Room};
 use crate::rejection::Rejection;
 use squad_types::{
     AckMessage, BatchHeader, BatchId, BatchPair, ChainState, Committee, Epoch, IdentifiedTransaction, LaneId, Payload,
@@ -26,6 +27,8 @@ pub struct Mempool {
     pub(crate) lanes: BTreeMap<LaneId, Lane>,
     pub(crate) acks: BTreeMap<Epoch, Acks>,
     pub(crate) due: Due,
+    pub(crate) drain: Drain,
+    dropped: Vec<(TxId, Rejection)>,
     epoch: Epoch,
     /// Own batches up to here were reported as secured.
     pub(crate) reported: BTreeMap<Epoch, Sequence>,
@@ -53,6 +56,7 @@ pub(crate) struct Reach {
 impl Mempool {
     /// An empty mempool with the lanes of one committee.
     pub fn new(config: MempoolConfig, committee: Arc<Committee>) -> Self {
+        let drain = Drain::new(config.params.window_ms);
         let mut mempool = Self {
             admission: Admission::new(&config),
             pool: Pool::default(),
@@ -60,6 +64,8 @@ impl Mempool {
             lanes: BTreeMap::new(),
             acks: BTreeMap::new(),
             due: Due::default(),
+            drain,
+            dropped: Vec::new(),
             epoch: committee.epoch(),
             reported: BTreeMap::new(),
             ack_dirty: false,
@@ -129,12 +135,30 @@ impl Mempool {
         evm: Option<EvmFacts>,
     ) -> Result<(), Rejection> {
         let max = self.own_lane().map_or(usize::MAX, |lane| lane.limits.batch_bytes);
-        self.admission.admit(&mut self.pool, now, max, source, tx, evm)
+        let room = self.pool_room();
+        self.admission.admit(&mut self.pool, now, (max, room), source, tx, evm)
     }
 
     /// Whether it is in the pool, or in a batch of this operator's that is not ordered yet.
     pub fn has_taken(&self, id: &TxId) -> bool {
         self.pool.knows(id)
+    }
+
+    /// Bytes that the pool may hold: while the lane is full, no more than half of what is ordered in a second or two.
+    fn pool_room(&self) -> usize {
+        let most = self.config.pool.max_bytes;
+        let Some(lane) = self.own_lane().filter(|lane| !self.may_seal(lane)) else { return most };
+        let at_least = POOL_BLOCKS * self.share_of_a_block(lane);
+        most.min(at_least.max(self.drain.of_late() / 2))
+    }
+
+    /// Tells each lane how many batches of it are certain to be ordered: `heights_left` is the fewest heights, the next one
+    /// included, that can still order lanes of an epoch, and every one of them moves each lane of which something is due.
+    pub fn limit_lanes(&mut self, heights_left: impl Fn(Epoch) -> u64) {
+        let until_due = u64::from(self.config.params.inclusion_heights) + CERTIFICATE_HEIGHTS;
+        for lane in self.lanes.values_mut() {
+            lane.turns = heights_left(lane.id.epoch).saturating_sub(until_due);
+        }
     }
 
     fn own_lane(&self) -> Option<&Lane> {
@@ -155,7 +179,19 @@ impl Mempool {
             .acks
             .get(&lane.id.epoch)
             .is_some_and(|acks| acks.committee.is_honest_threshold(acks.stake_beyond(lane.id.author, top)));
-        lane.takes_more() && !forgotten
+        lane.takes_more() && self.drains(lane) && !forgotten
+    }
+
+    /// Whether what this lane holds is about to be ordered: within a second or two at the rate of late, or within the next few
+    /// blocks if that is more. What waited longer would expire in it.
+    fn drains(&self, lane: &Lane) -> bool {
+        let room = (LANE_BLOCKS * self.share_of_a_block(lane)).max(self.drain.of_late());
+        lane.bytes() == 0 || lane.bytes() + lane.limits.batch_bytes <= room
+    }
+
+    /// Bytes that a lane gets in a block if all are full.
+    fn share_of_a_block(&self, lane: &Lane) -> usize {
+        (self.config.params.max_block_bytes as usize / lane.reached.len().max(1)).max(lane.limits.batch_bytes)
     }
 
     /// Whether a batch has to be sealed: it is full, old enough, or nothing of this operator's is on its way.
@@ -164,9 +200,11 @@ impl Mempool {
         if !self.may_seal(lane) {
             return SealDue::Never;
         }
-        let age = first_at.plus(self.config.params.batch_age_ms.into());
+        // The fuller the lane, the larger its batches: what is left of it has to last until some are ordered.
+        let crowded = lane.quarters_taken().min(MAX_AGE_DOUBLINGS);
+        let age = first_at.plus(u64::from(self.config.params.batch_age_ms) << crowded);
         let top = lane.top();
-        let idle = top == lane.ordered || top == self.certified(lane.id);
+        let idle = top == lane.ordered || (crowded == 0 && top == self.certified(lane.id));
         let full = self.pool.bytes() >= lane.limits.batch_bytes || self.pool.count() >= lane.limits.batch_transactions;
         if idle || full || now >= age { SealDue::Now } else { SealDue::At(age) }
     }
@@ -177,12 +215,14 @@ impl Mempool {
     pub fn seal(&mut self, _now: Timestamp, signer: &dyn Signer) -> Option<VerifiedBatch> {
         let lane = self.own_lane().filter(|lane| lane.author == signer.address() && self.may_seal(lane))?;
         let (id, top, limits) = (lane.id, lane.top(), lane.limits);
-        let taken = self.pool.take(limits.batch_bytes, limits.batch_transactions);
-        self.admission.release(&taken);
-        if taken.is_empty() {
+        let (bytes, count) = (limits.batch_bytes, limits.batch_transactions);
+        let taken = self.pool.take(&Room { bytes, count, chain_time: self.admission.chain_time });
+        self.admission.release(taken.entries.iter().chain(taken.dropped.iter().map(|(entry, _)| entry)));
+        self.dropped.extend(taken.dropped.into_iter().map(|(entry, why)| (entry.transaction.id, why)));
+        if taken.entries.is_empty() {
             return None;
         }
-        let payload = Payload::pack(taken.into_iter().map(|entry| entry.transaction).collect());
+        let payload = Payload::pack(taken.entries.into_iter().map(|entry| entry.transaction).collect());
         let header = BatchHeader {
             operator: signer.address(),
             epoch: id.epoch,
@@ -202,6 +242,11 @@ impl Mempool {
         );
         self.note_stored(id, std::slice::from_ref(&batch));
         Some(batch)
+    }
+
+    /// Transactions that were admitted and that no batch can carry any more, since the last call.
+    pub fn take_dropped(&mut self) -> Vec<(TxId, Rejection)> {
+        std::mem::take(&mut self.dropped)
     }
 
     /// Puts a batch back from the own store. One beside it at its place closes the lane again: the proof may not have been durable.

@@ -25,7 +25,11 @@ impl Mempool {
             if let (Some(tip), Some(lane)) = (state.tip(id), self.lanes.get_mut(&id))
                 && lane.ordered != Some(tip)
             {
+                let before = lane.bytes();
                 outcome.pruned.extend(lane.set_ordered(tip));
+                if Some(lane.author) == self.config.me {
+                    self.drain.note(state.chain_time, before.saturating_sub(lane.bytes()));
+                }
                 self.ack_dirty = true;
                 self.touch(id);
             }

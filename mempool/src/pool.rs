@@ -2,6 +2,7 @@
 
 use crate::bucket::Account;
 use crate::limits::TURN_BYTES;
+use crate::rejection::Rejection;
 use squad_types::hash::IdMap;
 use squad_types::{IdentifiedTransaction, NamespaceId, Timestamp, TxId};
 use std::collections::{BTreeMap, VecDeque};
@@ -81,6 +82,38 @@ impl Queue {
         }
         Some(entry)
     }
+}
+
+/// What a batch may hold.
+#[derive(Debug)]
+pub(crate) struct Room {
+    pub(crate) bytes: usize,
+    pub(crate) count: usize,
+    /// What is not valid beyond that can be in no block any more.
+    pub(crate) chain_time: Timestamp,
+}
+
+impl Room {
+    fn can_carry(&self, entry: &Entry) -> Result<(), Rejection> {
+        let (size, tx) = (entry.bytes(), &entry.transaction.transaction);
+        if size > self.bytes {
+            // Admitted for a smaller committee, whose batches were larger.
+            return Err(Rejection::TooLarge { bytes: size, max: self.bytes, namespace: tx.namespace });
+        }
+        match tx.valid_until.filter(|until| *until <= self.chain_time) {
+            Some(until) => Err(Rejection::Expired { until, chain_time: self.chain_time }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What was taken out for a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    pub(crate) entries: Vec<Entry>,
+    bytes: usize,
+    /// No batch can carry these any more.
+    pub(crate) dropped: Vec<(Entry, Rejection)>,
 }
 
 /// The pool, and which transactions own batches hold that are not ordered yet.
@@ -190,13 +223,13 @@ impl Pool {
         }
     }
 
-    /// Takes transactions for a batch of at most `max_bytes` and `max_count`. They count as sealed from here on.
+    /// Takes transactions for a batch. They count as sealed from here on.
     ///
     /// Namespaces take turns of equal bytes, over all batches, so that a flooded one delays another by no more than its share
     /// (deficit round robin; Shreedhar and Varghese, 1995). A batch ends at the first one that finds no room, and the next
     /// batch begins with it.
-    pub(crate) fn take(&mut self, max_bytes: usize, max_count: usize) -> Vec<Entry> {
-        let (mut taken, mut bytes) = (Vec::new(), 0);
+    pub(crate) fn take(&mut self, batch: &Room) -> Taken {
+        let mut taken = Taken::default();
         while let Some(namespace) = self.next_turn() {
             if self.turn != namespace || !self.granted {
                 self.turn = namespace;
@@ -205,13 +238,13 @@ impl Pool {
                     queue.deficit += TURN_BYTES;
                 }
             }
-            if self.take_turn(namespace, (max_bytes, max_count), &mut bytes, &mut taken) {
+            if self.take_turn(namespace, batch, &mut taken) {
                 break;
             }
             self.turn = namespace.next();
             self.granted = false;
         }
-        for entry in &taken {
+        for entry in &taken.entries {
             self.places.insert(entry.transaction.id, Place::Sealed);
         }
         taken
@@ -224,31 +257,24 @@ impl Pool {
     }
 
     /// One namespace's turn; whether the batch is full.
-    fn take_turn(
-        &mut self,
-        namespace: NamespaceId,
-        (max_bytes, max_count): (usize, usize),
-        bytes: &mut usize,
-        taken: &mut Vec<Entry>,
-    ) -> bool {
+    fn take_turn(&mut self, namespace: NamespaceId, batch: &Room, taken: &mut Taken) -> bool {
         while let Some(queue) = self.queues.get_mut(&namespace) {
             let Some(next) = queue.first() else { return false };
             let (ticket, size, id) = (Ticket(queue.first), next.bytes(), next.transaction.id);
-            if size > max_bytes {
-                // Admitted for a smaller committee, whose batches were larger: no batch can carry it any more.
+            if let Err(why) = batch.can_carry(next) {
                 self.places.remove(&id);
-                self.remove(namespace, ticket);
+                taken.dropped.extend(self.remove(namespace, ticket).map(|entry| (entry, why)));
                 continue;
             }
             if size > queue.deficit {
                 return false;
             }
-            if *bytes + size > max_bytes || taken.len() >= max_count {
+            if taken.bytes + size > batch.bytes || taken.entries.len() >= batch.count {
                 return true;
             }
             queue.deficit -= size;
-            *bytes += size;
-            taken.extend(self.remove(namespace, ticket));
+            taken.bytes += size;
+            taken.entries.extend(self.remove(namespace, ticket));
         }
         false
     }
@@ -272,6 +298,10 @@ mod tests {
         Entry { transaction: transaction.into(), source: None, arrived: Timestamp(nonce) }
     }
 
+    fn take(pool: &mut Pool, bytes: usize, count: usize) -> Vec<Entry> {
+        pool.take(&Room { bytes, count, chain_time: Timestamp::ZERO }).entries
+    }
+
     fn namespaces(taken: &[Entry]) -> BTreeMap<u32, usize> {
         let mut counts = BTreeMap::new();
         for entry in taken {
@@ -286,8 +316,7 @@ mod tests {
         (0..10_000).for_each(|nonce| pool.push(entry(1, nonce, 500, None)));
         (0..50).for_each(|nonce| pool.push(entry(2, nonce, 500, None)));
         (0..50).for_each(|nonce| pool.push(entry(3, nonce, 500, None)));
-        let taken = pool.take(150 * 517, 1_000);
-        let counts = namespaces(&taken);
+        let counts = namespaces(&take(&mut pool, 150 * 517, 1_000));
         assert!(counts.values().all(|count| (43..=58).contains(count)), "{counts:?}");
     }
 
@@ -299,7 +328,7 @@ mod tests {
         let mut seen = BTreeMap::from([(1_u32, 0_u64), (2, 0)]);
         let mut batches = 0;
         while pool.count() > 0 {
-            let taken = pool.take(128 * 1024, 10_000);
+            let taken = take(&mut pool, 128 * 1024, 10_000);
             assert!(!taken.is_empty());
             batches += 1;
             for entry in taken {
@@ -319,7 +348,7 @@ mod tests {
         pool.put_back(Timestamp(9), &back);
         let elsewhere = entry(1, 1, 10, Some(5)).transaction.id;
         assert_eq!(pool.forget([&elsewhere]).len(), 1);
-        let taken = pool.take(1_000, 10);
+        let taken = take(&mut pool, 1_000, 10);
         let ids: Vec<_> = taken.iter().map(|entry| entry.transaction.id).collect();
         assert_eq!(ids[..2], [back[0].id, back[1].id]);
         assert_eq!((ids.len(), pool.count(), pool.bytes()), (4, 0, 0));
@@ -333,8 +362,15 @@ mod tests {
         let mut pool = Pool::default();
         pool.push(entry(1, 0, 100_000, None));
         pool.push(entry(1, 1, 10, None));
-        assert_eq!(pool.take(50_000, 10).len(), 1);
-        assert_eq!(pool.count(), 0);
+        pool.push(entry(1, 2, 10, Some(7)));
+        pool.push(entry(1, 3, 10, Some(8)));
+        let taken = pool.take(&Room { bytes: 50_000, count: 10, chain_time: Timestamp(7) });
+        let nonces = |entries: &[Entry]| entries.iter().map(|entry| entry.arrived.0).collect::<Vec<_>>();
+        assert_eq!(nonces(&taken.entries), [1, 3]);
+        assert_eq!((pool.count(), pool.bytes()), (0, 0));
+        let dropped: Vec<_> = taken.dropped.iter().map(|(entry, why)| (entry.arrived.0, why.code())).collect();
+        assert_eq!(dropped, [(0, "too_large"), (2, "expired")]);
+        assert!(taken.dropped.iter().all(|(entry, _)| !pool.knows(&entry.transaction.id)));
     }
 
     #[test]
@@ -346,7 +382,7 @@ mod tests {
         }
         let mut served = BTreeMap::new();
         for _ in 0..90 {
-            for (namespace, count) in namespaces(&pool.take(128 * 1024, 10_000)) {
+            for (namespace, count) in namespaces(&take(&mut pool, 128 * 1024, 10_000)) {
                 *served.entry(namespace).or_insert(0) += count;
             }
         }
@@ -368,7 +404,7 @@ mod tests {
                         nonce += 1;
                         pool.push(entry(namespace, nonce, len, None));
                     }
-                    3 => { pool.take(len * 4, 7); }
+                    3 => { take(&mut pool, len * 4, 7); }
                     _ => { pool.forget([&entry(namespace, nonce / 2, len, None).transaction.id]); }
                 }
                 let entries = pool.queues.values().flat_map(|queue| queue.entries.iter().flatten());

@@ -65,6 +65,7 @@ impl Sequencer {
         if self.ledger.starts_epoch_next() {
             self.open_epoch(outputs);
         }
+        self.limit_lanes();
         if height.0.is_multiple_of(self.config.checkpoint_interval) {
             self.checkpoint(outputs);
             self.keep_snapshot();
@@ -91,6 +92,12 @@ impl Sequencer {
         self.seen.retain(|operator| self.ledger.committees().any(|committee| committee.contains(operator)));
         self.announce_committees(outputs);
         self.state_readiness(epoch, outputs);
+    }
+
+    /// Lanes take and acknowledge no more than is certain to be ordered before they expire.
+    pub(crate) fn limit_lanes(&mut self) {
+        let ledger = &self.ledger;
+        self.mempool.limit_lanes(|epoch| ledger.heights_left(epoch));
     }
 
     pub(crate) fn announce_committees(&self, outputs: &mut Outputs) {

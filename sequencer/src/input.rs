@@ -38,7 +38,8 @@ pub struct Submission {
 /// Everything that can happen to a node.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A client submits. Every submission is answered: by [`Output::Refused`](crate::Output::Refused), or by the batch that holds it.
+    /// A client submits. Every submission is answered: by [`Output::Refused`](crate::Output::Refused) at once, by the batch that
+    /// holds it, or by [`Output::Dropped`](crate::Output::Dropped).
     Submit(Submission),
     /// A peer's message, its signatures checked.
     Message {

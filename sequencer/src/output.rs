@@ -115,6 +115,14 @@ pub enum Output {
         /// Why, and what to do.
         rejection: Rejection,
     },
+    /// A transaction that was taken in can be in no block any more: its time is over before a batch carried it, or the one that
+    /// did expired with its lane.
+    Dropped {
+        /// The transaction.
+        transaction: TxId,
+        /// Why.
+        rejection: Rejection,
+    },
     /// A batch of this operator's: its transactions are batched (T0) once this effect may leave.
     Batched {
         /// The batch.

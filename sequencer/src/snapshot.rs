@@ -145,6 +145,7 @@ impl Sequencer {
             }
         }
         self.mempool.restore_ordered(self.ledger.state());
+        self.limit_lanes();
     }
 
     pub(crate) fn abandon_snapshot(&mut self, peer: Peer, outputs: &mut Outputs) {
@@ -171,6 +172,7 @@ impl Sequencer {
         }
         let mut mempool = mempool.unwrap_or_else(|| unreachable!("a ledger knows the committee of its next height"));
         mempool.restore_ordered(self.ledger.state());
+        mempool.limit_lanes(|epoch| self.ledger.heights_left(epoch));
         mempool
     }
 }

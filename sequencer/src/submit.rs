@@ -98,6 +98,8 @@ impl Sequencer {
                 }
             }
         }
+        let dropped = self.mempool.take_dropped();
+        outputs.extend(dropped.into_iter().map(|(transaction, rejection)| Output::Dropped { transaction, rejection }));
     }
 
     fn publish_own_batch(&mut self, batch: VerifiedBatch, outputs: &mut Outputs) {

@@ -282,7 +282,7 @@ impl Recorder {
                 let (author, epoch) = (lane.author.position() as u64, lane.epoch.0);
                 self.event(at, node, What::LaneClosed, [author, epoch, 0]);
             }
-            Output::Refused { rejection, .. } => {
+            Output::Refused { rejection, .. } | Output::Dropped { rejection, .. } => {
                 let why = self.word(rejection.code());
                 self.event(at, node, What::Refused, [why, 0, 0]);
             }

@@ -125,7 +125,12 @@ impl Genesis {
             ("batch_age_ms", p.batch_age_ms, p.batch_age_ms <= 1_000, "at most 1000"),
             ("idle_interval_ms", p.idle_interval_ms, (10..=60_000).contains(&p.idle_interval_ms), "10 to 60000"),
             ("window_ms", p.window_ms, (1_000..=600_000).contains(&p.window_ms), "1000 to 600000"),
-            ("epoch_heights", p.epoch_heights, p.epoch_heights >= 16, "at least 16"),
+            (
+                "epoch_heights",
+                p.epoch_heights,
+                p.epoch_heights >= 16.max(p.inclusion_heights + 10),
+                "at least 16, and 10 more than inclusion_heights: lanes take what is certain to be ordered before they expire",
+            ),
             ("propose_timeout_ms", p.propose_timeout_ms, (10..=60_000).contains(&p.propose_timeout_ms), "10 to 60000"),
             ("vote_timeout_ms", p.vote_timeout_ms, (10..=60_000).contains(&p.vote_timeout_ms), "10 to 60000"),
             ("timeout_step_ms", p.timeout_step_ms, (1..=60_000).contains(&p.timeout_step_ms), "1 to 60000"),

@@ -26,9 +26,9 @@ impl Lane {
             let [held] = slot.as_slice() else { break };
             let follows = held.batch.header().parent == tip.map_or(BatchId::ZERO, |tip| tip.batch);
             let span = sequence.0 - self.next_sequence().0;
-            let fits = held.total - self.ordered_total <= self.limits.acked_bytes && span < MAX_LANE_BATCHES;
-            // The batch that comes next in the order is always acknowledged, or the lane could stand still.
-            if !follows || !(fits || span == 0) {
+            // The batch that comes next in the order always has the bytes, or the lane could stand still.
+            let fits = span == 0 || held.total - self.ordered_total <= self.limits.acked_bytes;
+            if !follows || !fits || span >= self.most_batches() {
                 break;
             }
             tip = Some(held.batch.tip());
@@ -42,7 +42,17 @@ impl Lane {
         let batches = self.held.len() as u64;
         let room = self.bytes == 0 || self.bytes + self.limits.batch_bytes as u64 <= self.limits.acked_bytes;
         let all_here = self.orphans.is_empty() && self.acked.map(|tip| tip.sequence) <= top.map(|tip| tip.sequence);
-        self.fork.is_none() && room && batches < MAX_LANE_BATCHES && all_here
+        self.fork.is_none() && room && batches < self.most_batches() && all_here
+    }
+
+    /// Batches above the ordered tip that are sealed or acknowledged.
+    fn most_batches(&self) -> u64 {
+        self.turns.min(MAX_LANE_BATCHES)
+    }
+
+    /// How much of that is taken, in quarters.
+    pub(crate) fn quarters_taken(&self) -> u32 {
+        (4 * self.held.len() as u64 / self.most_batches().max(1)).min(4) as u32
     }
 
     /// An own ack read back from the log.

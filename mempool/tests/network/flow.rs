@@ -19,6 +19,8 @@ fn a_stalled_order_stops_the_author_then_its_clients_and_recovers() {
     assert_eq!(network.nodes[0].seal_due(Timestamp(u64::MAX / 2)), SealDue::Never);
     let own: usize = network.batches.values().map(|batch| batch.payload().bytes().len()).sum();
     assert!(own <= params().lane_bytes as usize);
+    let waiting = network.nodes[0].stats().pool_bytes;
+    assert!(waiting <= 2 * (params().max_block_bytes as usize / 4), "{waiting}: a share of two blocks");
     network.settle();
     network.order(1);
     (0..4).for_each(|at| network.follow(at));
@@ -77,6 +79,75 @@ fn an_author_that_ignores_flow_control_is_acknowledged_only_within_it() {
         (0..4).for_each(|at| network.follow(at));
     }
     assert_eq!(network.states.last().unwrap().tip(lane(3)), tip);
+}
+
+/// Heights that are left to lanes whose next `turns` batches are certain to be ordered in them.
+fn left_for(turns: u64) -> u64 {
+    u64::from(params().inclusion_heights) + 6 + turns
+}
+
+#[test]
+fn a_lane_holds_no_more_batches_than_are_certain_to_be_ordered_before_it_expires() {
+    let mut network = Network::new(4, 1);
+    network.nodes.iter_mut().for_each(|node| node.limit_lanes(|_| left_for(5)));
+    for _ in 0..100 {
+        network.submit(0, 8);
+        network.now = network.now.plus(100);
+        network.seal(0);
+    }
+    assert_eq!(network.batches.len(), 5);
+    assert_eq!(network.nodes[0].seal_due(Timestamp(u64::MAX / 2)), SealDue::Never);
+    // An author that does not keep to it is acknowledged only so far, and not at all when too few heights are left.
+    let mut tip = None;
+    for nonce in 0..9 {
+        let next = batch(3, 0, tip, 1_000 + nonce, 8);
+        tip = Some(next.tip());
+        network.batches.insert(next.id(), next.clone());
+        (0..3).for_each(|to| network.receive(to, Mail::Batch(next.clone())));
+    }
+    network.nodes[1].limit_lanes(|_| left_for(0));
+    (0..2).for_each(|at| network.ack(at));
+    assert_eq!(network.nodes[0].own_ack_tips(Epoch(0))[3].map(|tip| tip.sequence), Some(Sequence(4)));
+    assert_eq!(network.nodes[1].own_ack_tips(Epoch(0)).get(3).copied().flatten(), None);
+    // What was acknowledged stays so, and as the order moves on, the rest follows.
+    network.nodes[0].limit_lanes(|_| left_for(1));
+    assert_eq!(network.nodes[0].own_ack_tips(Epoch(0))[3].map(|tip| tip.sequence), Some(Sequence(4)));
+    network.nodes.iter_mut().for_each(|node| node.limit_lanes(|_| left_for(5)));
+    network.run_dry();
+    assert_eq!(network.states.last().unwrap().tip(lane(3)), tip);
+}
+
+#[test]
+fn the_fuller_a_lane_the_longer_it_gathers_for_a_batch() {
+    let mut network = Network::new(4, 0);
+    network.nodes[0].limit_lanes(|_| left_for(8));
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        network.submit(0, 8);
+        waits.push(match network.nodes[0].seal_due(network.now) {
+            SealDue::At(at) => at.since(network.now),
+            now => u64::from(now != SealDue::Now) * u64::MAX,
+        });
+        network.now = network.now.plus(100);
+        network.seal(0);
+    }
+    assert_eq!(waits, [0, 10, 20, 20, 40, 40, 80, 80]);
+}
+
+#[test]
+fn what_expires_before_a_batch_takes_it_is_dropped_and_said_so() {
+    let mut network = Network::new(4, 0);
+    network.submit(0, 100);
+    let mut state = network.states[0].clone();
+    state.chain_time = Timestamp(5_000);
+    let node = &mut network.nodes[0];
+    node.on_ordered(&state, true, &[], &[]);
+    assert_eq!(node.seal(network.now, &signer(0)), None);
+    let dropped = node.take_dropped();
+    let expired = Rejection::Expired { until: Timestamp(5_000), chain_time: Timestamp(5_000) };
+    assert_eq!(dropped, [(transaction(1, 100).id, expired)]);
+    assert_eq!((node.take_dropped(), node.stats().pool_transactions), (Vec::new(), 0));
+    assert!(!node.has_taken(&dropped[0].0));
 }
 
 #[test]

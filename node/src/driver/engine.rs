@@ -236,6 +236,9 @@ impl Engine {
                 Output::Refused { transaction, rejection } => {
                     tracing::debug!(%transaction, %rejection, "a transaction is refused");
                 }
+                Output::Dropped { transaction, rejection } => {
+                    self.tell(Happened::Dropped(transaction, rejected(&rejection)));
+                }
                 Output::Secured { batch, certificate } => self.tell(Happened::Secured(batch, certificate)),
                 Output::Ordered(decision) => self.ordered(decision),
                 Output::Committees(committees) => self.courier.set_committees(committees),

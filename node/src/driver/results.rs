@@ -28,6 +28,8 @@ pub(crate) enum Happened {
     Taken(Vec<(TxId, Waiter)>),
     /// Tickets were refused.
     Refused(Outgoing),
+    /// A transaction that was taken in can be in no block any more.
+    Dropped(TxId, Rejected),
     /// A batch of this operator's is durable.
     Batched(VerifiedBatch),
     /// A batch of this operator's is certified.
@@ -129,6 +131,7 @@ impl Results {
         match event {
             Happened::Taken(taken) => self.on_taken(taken),
             Happened::Refused(mut refused) => refused.send(),
+            Happened::Dropped(id, why) => self.waiters.refuse(&id, &why, &mut self.outgoing),
             Happened::Batched(batch) => self.on_batched(batch),
             Happened::Secured(batch, certificate) => self.on_secured(batch, certificate),
             Happened::Ordered(decision) => self.on_ordered(*decision),

@@ -2,7 +2,7 @@
 
 use super::turns::{self, Proposers};
 use super::{Ledger, chain_time};
-use squad_types::limits::SIGNERS_LAG;
+use squad_types::limits::{MAX_CHAIN_TIME_STEP_MS, SIGNERS_LAG};
 use squad_types::{Bitmap, ChainState, Committee, CutEntry, Epoch, Header, Height, Ready, Signed};
 
 /// Origin rounds that the choice of proposers does not count yet: those of the last two heights.
@@ -29,7 +29,34 @@ pub(super) fn epoch_ends(state: &ChainState, tip: Height, heights: u32, chain_ti
         && state.chain_time.since(state.epoch_start_time) >= u64::from(chain_time)
 }
 
+/// The fewest blocks that follow `tip` in its epoch. A block adds at most a second of chain time.
+pub(super) fn heights_left(state: &ChainState, tip: Height, heights: u32, chain_time: u32) -> u64 {
+    let by_height = (state.epoch_start.0 + u64::from(heights)).saturating_sub(tip.next().0);
+    let time_left = u64::from(chain_time).saturating_sub(state.chain_time.since(state.epoch_start_time));
+    by_height.max(time_left.div_ceil(MAX_CHAIN_TIME_STEP_MS))
+}
+
+/// The fewest blocks of a whole epoch: its chain time counts from its first block.
+pub(super) fn fewest_heights(heights: u32, chain_time: u32) -> u64 {
+    u64::from(heights).max(1 + u64::from(chain_time).div_ceil(MAX_CHAIN_TIME_STEP_MS))
+}
+
 impl Ledger {
+    /// The fewest heights, the next one included, that can still order batches in an epoch's lanes.
+    pub fn heights_left(&self, epoch: Epoch) -> u64 {
+        let (heights, ms) = (self.params.epoch_heights, self.params.epoch_ms);
+        let whole = fewest_heights(heights, ms);
+        let this = if self.opens_epoch() { whole } else { heights_left(&self.state, self.height(), heights, ms) };
+        let next = self.epoch_of_next();
+        if epoch == next {
+            this + whole
+        } else if epoch.next() == next {
+            this
+        } else {
+            0
+        }
+    }
+
     /// The state in which the next block's cut is read: a new epoch's lanes are open, the oldest ones gone.
     pub(super) fn opened_state(&self) -> ChainState {
         let mut state = self.state.clone();

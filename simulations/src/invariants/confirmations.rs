@@ -42,7 +42,9 @@ impl Confirmations {
                     self.batched.entry(tx.id).or_insert(observed.at);
                 }
             }
-            Output::Refused { rejection, .. } => *self.refused.entry(rejection.code()).or_default() += 1,
+            Output::Refused { rejection, .. } | Output::Dropped { rejection, .. } => {
+                *self.refused.entry(rejection.code()).or_default() += 1
+            }
             _ => {}
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::{Held, Observed, holds};
 use crate::queue::Instant;
+use squad_mempool::Rejection;
 use squad_sequencer::Output;
 use squad_types::{Height, TxId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,14 @@ pub(super) struct ExactlyOnce {
 
 impl ExactlyOnce {
     pub(super) fn observe(&mut self, observed: &Observed<'_>) -> Held {
+        if let Output::Dropped { transaction, rejection: Rejection::Expired { until, chain_time } } = observed.output {
+            holds!(
+                until <= chain_time,
+                "exactly_once",
+                "{transaction} is dropped at {chain_time}, valid until {until}"
+            );
+            self.rejected.insert(*transaction);
+        }
         let Output::Ordered(decision) = observed.output else { return Ok(()) };
         let height = decision.block.block.header().height;
         if !self.counted.insert(height) {

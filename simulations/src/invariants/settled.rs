@@ -21,7 +21,7 @@ impl Settled {
                     self.batched.entry(tx.id).or_insert(observed.operator);
                 }
             }
-            Output::Refused { transaction, rejection } => {
+            Output::Refused { transaction, rejection } | Output::Dropped { transaction, rejection } => {
                 self.refused.insert(*transaction, rejection.code());
             }
             _ => {}

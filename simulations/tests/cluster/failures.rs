@@ -35,6 +35,30 @@ fn a_block_that_is_held_needs_nobody_but_its_certificate() {
 }
 
 #[test]
+fn nothing_secured_expires_with_its_lane_where_blocks_are_full_and_its_author_forgets_it() {
+    holds(include_str!("failures/lanes-expire-in-full-blocks.toml"));
+}
+
+#[test]
+fn operators_take_no_more_than_the_network_orders_in_time() {
+    // Four times too much. Once, all of it was taken, most of it expired in its batches, and the rest took nine seconds.
+    let text = "duration_ms = 6000\nsettle_ms = 10000\n[committee]\nmembers = 7\n[network]\ndelay_ms = 20.0\n\
+                [params]\nmax_block_bytes = 65536\nidle_interval_ms = 200\nepoch_heights = 16\nepoch_ms = 1000\n\
+                [[load]]\nrate = 1600.0\nbytes = 2000\n";
+    let mut simulation = Simulation::new(parse(text).unwrap()).unwrap();
+    assert_eq!(simulation.run_guarded().verdict, Verdict::Held);
+    let (sent, known) = (simulation.sent.len(), &simulation.cluster.invariants);
+    assert!(known.refused("busy") > sent / 2, "{} of {sent}", known.refused("busy"));
+    assert_eq!(known.refused("expired"), 0);
+    for id in simulation.sent.keys() {
+        let batched = known.batched_at(id);
+        assert_eq!(batched.is_some(), known.ordered_at(id).is_some(), "{id}");
+        let took = known.ordered_at(id).zip(batched).map(|(ordered, batched)| ordered.0 - batched.0);
+        assert!(took.is_none_or(|took| took < 2_000_000), "{took:?} µs from its batch");
+    }
+}
+
+#[test]
 fn what_too_few_heard_before_its_author_forgot_it_may_be_said_otherwise() {
     let scenario = parse(include_str!("../../scenarios/stale-disk-heard-by-few.toml")).unwrap();
     let mut simulation = Simulation::new(scenario).unwrap();

@@ -19,6 +19,41 @@ fn until_epoch(chain: &mut Chain, epoch: u64) {
     panic!("epoch {epoch} never came");
 }
 
+/// For each height and each epoch whose lanes it could order: how many heights were said to be left, and how many came.
+fn heights_left(steps: impl Fn(u64) -> u64) -> Vec<(u64, u64)> {
+    let mut genesis = genesis(4);
+    genesis.params.epoch_ms = 21_500;
+    let mut chain = Chain::of(genesis);
+    let (mut came, mut said) = (Vec::new(), Vec::new());
+    for height in 0..300_u64 {
+        let next = chain.ledger.epoch_of_next();
+        said.push(
+            [Some(next), next.previous()].map(|epoch| epoch.map(|epoch| (epoch, chain.ledger.heights_left(epoch)))),
+        );
+        assert_eq!(chain.ledger.heights_left(next.next()), 0, "its lanes are not open");
+        let expired = next.previous().and_then(Epoch::previous);
+        assert_eq!(expired.map_or(0, |epoch| chain.ledger.heights_left(epoch)), 0);
+        chain.advance(steps(height));
+        came.push(chain.ledger.state().epoch);
+    }
+    let each = said.iter().enumerate().flat_map(|(at, both)| both.iter().flatten().map(move |said| (at, *said)));
+    let counted = each.filter_map(|(at, (epoch, left))| {
+        let lasted = came[at..].iter().take_while(|now| **now <= epoch.next()).count();
+        (at + lasted < came.len()).then_some((left, lasted as u64))
+    });
+    counted.collect()
+}
+
+#[test]
+fn lanes_stay_open_for_as_many_heights_as_was_said_at_least() {
+    for step in [1, 90, 400, 5_000] {
+        let heights = heights_left(|height| if height % 7 == 0 { 1 } else { step });
+        assert!(heights.iter().all(|(left, came)| left <= came), "a block each {step} ms: {heights:?}");
+    }
+    let heights = heights_left(|_| 1_000);
+    assert!(heights.len() > 400 && heights.iter().all(|(left, came)| left == came), "a second each: {heights:?}");
+}
+
 fn addresses(chain: &Chain, epoch: u64) -> Vec<Address> {
     chain.ledger.committee(Epoch(epoch)).unwrap().members().iter().map(|member| member.address).collect()
 }
