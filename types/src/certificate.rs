@@ -6,7 +6,7 @@ use crate::codec::ListItem;
 use crate::codec_struct;
 use crate::committee::{Bitmap, Committee};
 use crate::hash::HeaderHash;
-use crate::keys::{Domain, Signature, Verifier};
+use crate::keys::{Domain, Signature, Statement as _, Verifier};
 use crate::limits::MAX_COMMITTEE;
 use crate::merkle::MerkleProof;
 use crate::quantity::{Height, Round, Stake, ValidatorIndex};
@@ -37,6 +37,9 @@ pub enum CertificateError {
     /// Not over two thirds.
     #[error("signed by stake {0}, which is not over two thirds of {1}")]
     NoQuorum(Stake, Stake),
+    /// For the zero hash, which votes for nil are signed as.
+    #[error("no block has the hash zero: these are votes for nil")]
+    ZeroBlock,
     /// The committee is of another epoch.
     #[error("the certificate is of another epoch than the committee")]
     Epoch,
@@ -127,6 +130,9 @@ fn verify_votes(
     committee: &Committee,
     verifier: &dyn Verifier,
 ) -> Result<(), CertificateError> {
+    if !vote.is_sound() {
+        return Err(CertificateError::ZeroBlock);
+    }
     if signers.count() != signatures.len() {
         return Err(CertificateError::Count { signatures: signatures.len(), signers: signers.count() });
     }

@@ -4,7 +4,7 @@ use crate::ack::AckEntry;
 use crate::batch::BatchHeader;
 use crate::certificate::AckProof;
 use crate::codec_struct;
-use crate::keys::{Address, Domain, Verifier};
+use crate::keys::{Address, Domain, Statement, Verifier};
 use crate::quantity::ValidatorIndex;
 use crate::signed::Signed;
 use crate::vote::{Proposal, Vote};
@@ -99,20 +99,20 @@ impl Evidence {
             Self::Votes(pair) => {
                 let (a, b) = (&pair.first.statement, &pair.second.statement);
                 conflict((a.kind, a.height, a.round) == (b.kind, b.height, b.round), "other kind, height or round")?;
-                conflict(a.block != b.block, "the same vote")?;
+                differ(a, b, "the same vote")?;
                 one_signer(&pair.first, &pair.second, domain, verifier)
             }
             Self::Proposals(pair) => {
                 let (a, b) = (&pair.first.statement, &pair.second.statement);
                 conflict((a.height, a.round) == (b.height, b.round), "other height or round")?;
-                conflict(a != b, "the same proposal")?;
+                differ(a, b, "the same proposal")?;
                 one_signer(&pair.first, &pair.second, domain, verifier)
             }
             Self::Batches(pair) => {
                 let (a, b) = (&pair.first.statement, &pair.second.statement);
                 let place = (a.operator, a.epoch, a.sequence) == (b.operator, b.epoch, b.sequence);
                 conflict(place, "other lane or sequence")?;
-                conflict(a != b, "the same header")?;
+                differ(a, b, "the same header")?;
                 let signer = one_signer(&pair.first, &pair.second, domain, verifier)?;
                 conflict(signer == a.operator, "not signed by the lane's author")?;
                 Ok(signer)
@@ -157,11 +157,16 @@ impl AckPair {
     }
 }
 
+/// What is signed is what is compared: two values of one digest would have one signature.
+fn differ<T: Statement>(first: &T, second: &T, otherwise: &'static str) -> Result<(), EvidenceError> {
+    conflict(first.struct_hash() != second.struct_hash(), otherwise)
+}
+
 fn conflict(holds: bool, otherwise: &'static str) -> Result<(), EvidenceError> {
     if holds { Ok(()) } else { Err(EvidenceError::NoConflict(otherwise)) }
 }
 
-fn one_signer<T: crate::keys::Statement>(
+fn one_signer<T: Statement>(
     first: &Signed<T>,
     second: &Signed<T>,
     domain: &Domain,
@@ -173,4 +178,32 @@ fn one_signer<T: crate::keys::Statement>(
     first.check(domain, verifier)?;
     second.check(domain, verifier)?;
     Ok(first.signer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{Decode as _, Encode as _};
+    use crate::hash::{HeaderHash, NetworkId};
+    use crate::keys::{EcdsaSigner, EcdsaVerifier};
+    use crate::quantity::{Height, Round};
+    use crate::signed::Verified;
+    use crate::vote::VoteKind;
+
+    #[test]
+    fn an_honest_vote_for_nothing_is_no_vote_for_a_block_whose_hash_is_zero() {
+        // Both have one digest, so one signature covers both.
+        let domain = Domain::new(NetworkId([7; 32]));
+        let signer = EcdsaSigner::from_secret([5; 32]).unwrap();
+        let vote = Vote { kind: VoteKind::Prevote, height: Height(9), round: Round(1), block: None };
+        let first = Verified::sign(vote, &domain, &signer).into_signed();
+        let second = Signed { statement: Vote { block: Some(HeaderHash::ZERO), ..vote }, ..first.clone() };
+        let evidence = Evidence::Votes(VotePair { first, second: second.clone() });
+        let accused = evidence.verify(&domain, &EcdsaVerifier);
+        assert_eq!(accused, Err(EvidenceError::NoConflict("the same vote")));
+        assert!(Signed::<Vote>::from_bytes(second.to_bytes()).is_err(), "it has a form already");
+        assert!(Evidence::from_bytes(evidence.to_bytes()).is_err());
+        let json = serde_json::to_string(&second).unwrap();
+        assert!(serde_json::from_str::<Signed<Vote>>(&json).is_err());
+    }
 }

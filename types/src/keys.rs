@@ -105,6 +105,11 @@ impl SigningDigest {
 pub trait Statement {
     /// The EIP-712 struct hash: the type's hash and its fields, each in a 32-byte word.
     fn struct_hash(&self) -> [u8; 32];
+
+    /// Whether it can be stated. Two values of one digest would share a signature, so all but one of them cannot.
+    fn is_sound(&self) -> bool {
+        true
+    }
 }
 
 /// Builds an EIP-712 struct hash word by word.

@@ -27,9 +27,10 @@ pub struct BadSignature {
 }
 
 impl<T: Statement> Signed<T> {
-    /// Whether the signature is the signer's.
+    /// Whether the signature is the signer's, and the statement one that can be made.
     pub fn check(&self, domain: &Domain, verifier: &dyn Verifier) -> Result<(), BadSignature> {
-        if verifier.verify(&domain.digest(&self.statement), &self.signer, &self.signature) {
+        if self.statement.is_sound() && verifier.verify(&domain.digest(&self.statement), &self.signer, &self.signature)
+        {
             Ok(())
         } else {
             let what = std::any::type_name::<T>().rsplit("::").next().unwrap_or("statement");

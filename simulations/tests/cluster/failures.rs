@@ -59,6 +59,11 @@ fn operators_take_no_more_than_the_network_orders_in_time() {
 }
 
 #[test]
+fn a_quorum_for_nil_decides_nothing() {
+    holds(include_str!("failures/nil-passed-off-as-a-decision.toml"));
+}
+
+#[test]
 fn what_too_few_heard_before_its_author_forgot_it_may_be_said_otherwise() {
     let scenario = parse(include_str!("../../scenarios/stale-disk-heard-by-few.toml")).unwrap();
     let mut simulation = Simulation::new(scenario).unwrap();
