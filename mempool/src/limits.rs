@@ -11,8 +11,8 @@ pub(crate) const MAX_LANE_BATCHES: u64 = 1_024;
 /// member knows it, one until a cut left it out, one at whose end it is due, and three for members that are a little behind.
 pub(crate) const CERTIFICATE_HEIGHTS: u64 = 6;
 
-/// How often the age at which a batch seals doubles as the lane fills up: eight times as long at most.
-pub(crate) const MAX_AGE_DOUBLINGS: u32 = 3;
+/// How often the age at which a batch seals doubles as the lane fills up: once from half on, twice in the last quarter.
+pub(crate) const MAX_AGE_DOUBLINGS: u32 = 2;
 
 /// Shares of full blocks that a lane may hold at least, whatever was ordered of late.
 pub(crate) const LANE_BLOCKS: usize = 4;

@@ -200,8 +200,8 @@ impl Mempool {
         if !self.may_seal(lane) {
             return SealDue::Never;
         }
-        // The fuller the lane, the larger its batches: what is left of it has to last until some are ordered.
-        let crowded = lane.quarters_taken().min(MAX_AGE_DOUBLINGS);
+        // From half on, the fuller the lane, the larger its batches: what is left has to last until some are ordered.
+        let crowded = lane.quarters_taken().saturating_sub(1).min(MAX_AGE_DOUBLINGS);
         let age = first_at.plus(u64::from(self.config.params.batch_age_ms) << crowded);
         let top = lane.top();
         let idle = top == lane.ordered || (crowded == 0 && top == self.certified(lane.id));

@@ -131,7 +131,7 @@ fn the_fuller_a_lane_the_longer_it_gathers_for_a_batch() {
         network.now = network.now.plus(100);
         network.seal(0);
     }
-    assert_eq!(waits, [0, 10, 20, 20, 40, 40, 80, 80]);
+    assert_eq!(waits, [0, 10, 10, 10, 20, 20, 40, 40]);
 }
 
 #[test]
