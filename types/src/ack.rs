@@ -4,10 +4,10 @@ use crate::batch::Tip;
 use crate::codec::{Decode, DecodeError, Encode, ListItem, Reader};
 use crate::codec_struct;
 use crate::hash::{Digest, MerkleRoot};
-use crate::keys::{Statement, StructHash};
+use crate::keys::{Address, Statement, StructHash};
 use crate::limits::MAX_COMMITTEE;
 use crate::merkle;
-use crate::quantity::{AckCounter, Epoch, ValidatorIndex};
+use crate::quantity::{AckCounter, Epoch, Sequence, ValidatorIndex};
 use crate::signed::Signed;
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
@@ -25,14 +25,19 @@ pub struct Ack {
 
 codec_struct!(Ack { epoch, counter, root });
 
+fn of_acks() -> StructHash {
+    static TYPE: OnceLock<[u8; 32]> = OnceLock::new();
+    StructHash::new(&TYPE, "Ack(uint64 epoch,uint64 counter,bytes32 root)")
+}
+
+/// Names a place in an author's lane: an operator may acknowledge one batch in it.
+pub(crate) fn slot(author: &Address, epoch: Epoch, sequence: Sequence) -> [u8; 32] {
+    of_acks().address(author).number(epoch.0).number(sequence.0).finish()
+}
+
 impl Statement for Ack {
     fn struct_hash(&self) -> [u8; 32] {
-        static TYPE: OnceLock<[u8; 32]> = OnceLock::new();
-        StructHash::new(&TYPE, "Ack(uint64 epoch,uint64 counter,bytes32 root)")
-            .number(self.epoch.0)
-            .number(self.counter.0)
-            .word(&self.root.0)
-            .finish()
+        of_acks().number(self.epoch.0).number(self.counter.0).word(&self.root.0).finish()
     }
 }
 

@@ -77,14 +77,22 @@ pub struct BatchHeader {
 
 codec_struct!(BatchHeader { operator, epoch, sequence, parent, payload, transactions_root, count, bytes });
 
-impl Statement for BatchHeader {
-    fn struct_hash(&self) -> [u8; 32] {
+impl BatchHeader {
+    fn in_slot(&self) -> StructHash {
         static TYPE: OnceLock<[u8; 32]> = OnceLock::new();
         let encoded = "BatchHeader(address operator,uint64 epoch,uint64 sequence,bytes32 parent,bytes32 payload,bytes32 transactionsRoot,uint32 count,uint32 bytes)";
-        StructHash::new(&TYPE, encoded)
-            .address(&self.operator)
-            .number(self.epoch.0)
-            .number(self.sequence.0)
+        StructHash::new(&TYPE, encoded).address(&self.operator).number(self.epoch.0).number(self.sequence.0)
+    }
+
+    /// Names its place: its author may sign one header in it.
+    pub(crate) fn slot(&self) -> [u8; 32] {
+        self.in_slot().finish()
+    }
+}
+
+impl Statement for BatchHeader {
+    fn struct_hash(&self) -> [u8; 32] {
+        self.in_slot()
             .word(&self.parent.0)
             .word(&self.payload.0)
             .word(&self.transactions_root.0)

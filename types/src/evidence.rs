@@ -1,9 +1,10 @@
 //! Evidence: two statements of one operator that no honest operator makes.
 
-use crate::ack::AckEntry;
+use crate::ack::{self, AckEntry};
 use crate::batch::BatchHeader;
 use crate::certificate::AckProof;
 use crate::codec_struct;
+use crate::hash::{NetworkId, keccak256};
 use crate::keys::{Address, Domain, Statement, Verifier};
 use crate::quantity::ValidatorIndex;
 use crate::signed::Signed;
@@ -120,6 +121,25 @@ impl Evidence {
             Self::Acks(pair) => pair.verify(domain, verifier),
         }
     }
+
+    /// Which incident it proves, if it verifies: all evidence of one network, operator and slot has one id, and so it is
+    /// punished once. None for acks without a header between them, which prove nothing.
+    pub fn incident(&self, network: &NetworkId) -> Option<[u8; 32]> {
+        let (operator, slot) = match self {
+            Self::Votes(pair) => (pair.first.signer, pair.first.statement.slot()),
+            Self::Proposals(pair) => (pair.first.signer, pair.first.statement.slot()),
+            Self::Batches(pair) => (pair.first.signer, pair.first.statement.slot()),
+            Self::Acks(pair) => {
+                let at = &pair.headers.first()?.statement;
+                (pair.lower.ack.signer, ack::slot(&at.operator, at.epoch, at.sequence))
+            }
+        };
+        let mut words = [0; 96];
+        words[..32].copy_from_slice(&network.0);
+        words[44..64].copy_from_slice(&operator.0);
+        words[64..].copy_from_slice(&slot);
+        Some(keccak256(&words))
+    }
 }
 
 impl AckPair {
@@ -184,7 +204,7 @@ fn one_signer<T: Statement>(
 mod tests {
     use super::*;
     use crate::codec::{Decode as _, Encode as _};
-    use crate::hash::{HeaderHash, NetworkId};
+    use crate::hash::HeaderHash;
     use crate::keys::{EcdsaSigner, EcdsaVerifier};
     use crate::quantity::{Height, Round};
     use crate::signed::Verified;

@@ -61,19 +61,26 @@ fn block_or_nil<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Hea
     }
 }
 
-impl Statement for Vote {
-    fn struct_hash(&self) -> [u8; 32] {
+impl Vote {
+    fn in_slot(&self) -> StructHash {
         static PREVOTE: OnceLock<[u8; 32]> = OnceLock::new();
         static PRECOMMIT: OnceLock<[u8; 32]> = OnceLock::new();
         let (cell, encoded) = match self.kind {
             VoteKind::Prevote => (&PREVOTE, "Prevote(uint64 height,uint32 round,bytes32 block)"),
             VoteKind::Precommit => (&PRECOMMIT, "Precommit(uint64 height,uint32 round,bytes32 block)"),
         };
-        StructHash::new(cell, encoded)
-            .number(self.height.0)
-            .number(self.round.0.into())
-            .word(&self.block.unwrap_or_default().0)
-            .finish()
+        StructHash::new(cell, encoded).number(self.height.0).number(self.round.0.into())
+    }
+
+    /// Names what its signer may vote once in.
+    pub(crate) fn slot(&self) -> [u8; 32] {
+        self.in_slot().finish()
+    }
+}
+
+impl Statement for Vote {
+    fn struct_hash(&self) -> [u8; 32] {
+        self.in_slot().word(&self.block.unwrap_or_default().0).finish()
     }
 
     /// No block has the hash zero: a vote for it would be everybody's vote for nil, and a quorum for nil a decision.
@@ -97,16 +104,24 @@ pub struct Proposal {
 
 codec_struct!(Proposal { height, round, valid_round, block });
 
-impl Statement for Proposal {
-    fn struct_hash(&self) -> [u8; 32] {
+impl Proposal {
+    fn in_slot(&self) -> StructHash {
         static TYPE: OnceLock<[u8; 32]> = OnceLock::new();
-        let valid_round = self.valid_round.map_or(0, |round| u64::from(round.0) + 1);
         StructHash::new(&TYPE, "Proposal(uint64 height,uint32 round,uint64 validRoundPlusOne,bytes32 block)")
             .number(self.height.0)
             .number(self.round.0.into())
-            .number(valid_round)
-            .word(&self.block.0)
-            .finish()
+    }
+
+    /// Names what its signer may propose once in.
+    pub(crate) fn slot(&self) -> [u8; 32] {
+        self.in_slot().finish()
+    }
+}
+
+impl Statement for Proposal {
+    fn struct_hash(&self) -> [u8; 32] {
+        let valid_round = self.valid_round.map_or(0, |round| u64::from(round.0) + 1);
+        self.in_slot().number(valid_round).word(&self.block.0).finish()
     }
 }
 

@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 
 /// Cases of evidence.
 const CASES: u64 = 100_000;
+/// Threads that they are shared out to.
+const SHARDS: u64 = 4;
 
 const NETWORK: NetworkId = NetworkId([0x51; 32]);
 
@@ -238,16 +240,19 @@ impl Maker {
     }
 }
 
-fn by_rust(domain: &Domain, bytes: &[u8]) -> Option<Address> {
+fn by_rust(domain: &Domain, bytes: &[u8]) -> Option<Judged> {
     let evidence = Evidence::from_bytes(Bytes::copy_from_slice(bytes)).ok()?;
-    evidence.verify(domain, &EcdsaVerifier).ok()
+    let operator = evidence.verify(domain, &EcdsaVerifier).ok()?;
+    Some(Judged { operator, incident: evidence.incident(&NETWORK).unwrap() })
 }
 
-#[test]
-fn rust_and_solidity_say_the_same_of_a_hundred_thousand_pieces_of_evidence() {
-    let (mut maker, mut judge) = (Maker::new(1), Judge::deploy());
-    let (mut accused, mut refused) = (BTreeMap::new(), BTreeMap::new());
-    for case in 0..CASES {
+/// Kinds of evidence, and how many of each accuse somebody and how many do not.
+type Counts = BTreeMap<Option<u8>, (u64, u64)>;
+
+fn agree(seed: u64, cases: u64) -> Counts {
+    let (mut maker, mut judge) = (Maker::new(seed), Judge::deploy());
+    let mut counts = Counts::new();
+    for case in 0..cases {
         let evidence = maker.evidence();
         let mut bytes = evidence.to_bytes().to_vec();
         if maker.draw.one_in(3) {
@@ -255,17 +260,22 @@ fn rust_and_solidity_say_the_same_of_a_hundred_thousand_pieces_of_evidence() {
         }
         let rust = by_rust(&maker.domain, &bytes);
         let (solidity, _) = judge.judge(&bytes);
-        assert_eq!(
-            solidity.map(|judged| judged.operator),
-            rust,
-            "case {case}: {evidence:?}\n0x{}",
-            hex::encode(&bytes)
-        );
-        *if rust.is_some() { &mut accused } else { &mut refused }.entry(bytes.first().copied()).or_insert(0_u64) += 1;
+        let shown = || format!("seed {seed}, case {case}: {evidence:?}\n0x{}", hex::encode(&bytes));
+        assert_eq!(solidity, rust, "{}", shown());
+        let (accused, refused) = counts.entry(bytes.first().copied()).or_default();
+        *if rust.is_some() { accused } else { refused } += 1;
     }
+    counts
+}
+
+#[test]
+fn rust_and_solidity_say_the_same_of_a_hundred_thousand_pieces_of_evidence() {
+    let shards: Vec<_> = (1..=SHARDS).map(|seed| std::thread::spawn(move || agree(seed, CASES / SHARDS))).collect();
+    let counts: Vec<Counts> = shards.into_iter().map(|shard| shard.join().unwrap()).collect();
     for kind in 0..4 {
-        let (yes, no) = (accused.get(&Some(kind)), refused.get(&Some(kind)));
-        assert!(yes > Some(&(CASES / 40)) && no > Some(&(CASES / 40)), "kind {kind}: {yes:?} accuse, {no:?} do not");
+        let of_kind = || counts.iter().filter_map(|counts| counts.get(&Some(kind)));
+        let (yes, no): (u64, u64) = (of_kind().map(|(yes, _)| yes).sum(), of_kind().map(|(_, no)| no).sum());
+        assert!(yes > CASES / 40 && no > CASES / 40, "kind {kind}: {yes} accuse, {no} do not");
     }
 }
 

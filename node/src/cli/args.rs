@@ -1,6 +1,7 @@
 //! What the command line takes.
 
 use super::doctor::DoctorArgs;
+use super::evidence::EvidenceCommand;
 use super::genesis::GenesisCommand;
 use super::keys::KeysCommand;
 use super::status::StatusArgs;
@@ -47,6 +48,9 @@ pub enum Command {
     Watch(WatchArgs),
     /// Check a confirmation, trusting no server
     Verify(VerifyArgs),
+    /// List and check proofs of what operators were caught at
+    #[command(subcommand)]
+    Evidence(EvidenceCommand),
     /// Show an operator's state
     Status(StatusArgs),
     /// Look for what keeps a node from running well

@@ -3,6 +3,7 @@
 mod args;
 mod clock;
 mod doctor;
+mod evidence;
 mod genesis;
 mod keys;
 mod output;
@@ -88,6 +89,7 @@ async fn asynchronous(command: Command, output: Output) -> anyhow::Result<ExitCo
         Command::Submit(args) => submit::run(args, output).await?,
         Command::Watch(args) => watch::run(args, output).await?,
         Command::Verify(args) => return verify::run(args, output).await,
+        Command::Evidence(command) => return evidence::run(command, output).await,
         Command::Status(args) => status::run(args, output).await?,
         Command::Doctor(args) => return Box::pin(doctor::run(args, output)).await,
         Command::Executor(args) => {

@@ -26,6 +26,7 @@ struct State {
     refusal: Option<Rejected>,
     silent: Vec<Answers>,
     is_silent: bool,
+    evidence: Vec<Evidence>,
     readiness: Readiness,
 }
 
@@ -58,6 +59,7 @@ impl FakeBackend {
             blocks: Vec::new(),
             confirmations: BTreeMap::new(),
             oldest: 1,
+            evidence: Vec::new(),
             refusal: None,
             silent: Vec::new(),
             is_silent: false,
@@ -79,6 +81,11 @@ impl FakeBackend {
 
     pub(crate) fn set_readiness(&self, readiness: Readiness) {
         self.state.lock().unwrap().readiness = readiness;
+    }
+
+    /// The node has caught somebody.
+    pub(crate) fn catch(&self, evidence: Evidence) {
+        self.state.lock().unwrap().evidence.push(evidence);
     }
 
     /// Forgets blocks below a height.
@@ -269,7 +276,7 @@ impl Backend for FakeBackend {
     }
 
     fn evidence(&self) -> BoxFuture<'_, Vec<Evidence>> {
-        now(Vec::new())
+        now(self.state.lock().unwrap().evidence.clone())
     }
 }
 
