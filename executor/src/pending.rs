@@ -7,6 +7,7 @@ use bytes::Bytes;
 use squad_types::Tier;
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    ops::Range,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -154,11 +155,12 @@ impl Pending {
         nonce
     }
 
-    /// The raw bytes of `sender`'s pending transactions right below `nonce`, without gap: the last `limit`, lowest first.
-    pub fn below(&self, sender: Address, nonce: u64, limit: usize) -> Vec<Bytes> {
+    /// The raw bytes of `sender`'s pending transactions with these nonces that lie right below the last, without gap: the highest
+    /// `limit`, lowest first.
+    pub fn below(&self, sender: Address, nonces: Range<u64>, limit: usize) -> Vec<Bytes> {
         let inner = self.lock();
-        let Some(nonces) = inner.by_sender.get(&sender) else { return Vec::new() };
-        let below = (0..nonce).rev().map_while(|nonce| inner.by_hash.get(nonces.get(&nonce)?)).take(limit);
+        let Some(own) = inner.by_sender.get(&sender) else { return Vec::new() };
+        let below = nonces.rev().map_while(|nonce| inner.by_hash.get(own.get(&nonce)?)).take(limit);
         let mut raws: Vec<Bytes> = below.map(|entry| entry.transaction.envelope.encoded_2718().into()).collect();
         raws.reverse();
         raws
@@ -212,9 +214,9 @@ mod tests {
         assert_eq!(pending.next_nonce(sender, 3), 5);
         assert_eq!(pending.next_nonce(sender, 2), 2);
         let raw = |nonce| bytes::Bytes::from(dev_accounts()[0].transfer(7, nonce, Address::ZERO, U256::ONE));
-        assert_eq!(pending.below(sender, 5, 9), [raw(3), raw(4)]);
-        assert_eq!(pending.below(sender, 5, 1), [raw(4)]);
-        assert!(pending.below(sender, 6, 9).is_empty() && pending.below(sender, 3, 9).is_empty());
+        assert_eq!(pending.below(sender, 0..5, 9), [raw(3), raw(4)]);
+        assert_eq!((pending.below(sender, 0..5, 1), pending.below(sender, 4..5, 9)), (vec![raw(4)], vec![raw(4)]));
+        assert!([0..6, 0..3, 5..5].into_iter().all(|nonces| pending.below(sender, nonces, 9).is_empty()));
         pending.settle([transfer(3).hash()].iter());
         assert_eq!(pending.next_nonce(sender, 3), 3);
         assert_eq!(pending.next_nonce(sender, 4), 5);

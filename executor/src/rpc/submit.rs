@@ -23,7 +23,7 @@ use revm::{
     primitives::{eip3860, eip7825},
 };
 use squad_types::Tier;
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// Largest transaction accepted, as geth's pool.
@@ -176,13 +176,13 @@ fn check_account(ctx: &RpcContext, tx: &SenderTransaction) -> Reply<()> {
     Ok(())
 }
 
-/// Behind what was answered for and is not executed yet.
-fn behind_answered(pending: &Arc<Pending>, sender: Address, nonce: u64) -> Behind {
-    match pending.below(sender, nonce, 1).pop() {
+/// Behind what was answered for and is not executed yet: those of these nonces. What is executed may still be remembered.
+fn behind_answered(pending: &Arc<Pending>, sender: Address, nonces: Range<u64>) -> Behind {
+    match pending.below(sender, nonces.clone(), 1).pop() {
         None => Behind::Nothing,
         Some(last) => {
             let pending = pending.clone();
-            let earlier = move || pending.below(sender, nonce, MAX_PENDING);
+            let earlier = move || pending.below(sender, nonces.clone(), MAX_PENDING);
             Behind::AnsweredFor(last, Arc::new(earlier))
         }
     }
@@ -211,7 +211,7 @@ async fn forward_in_turn(ctx: &RpcContext, tx: SenderTransaction, raw: &Bytes) -
         let forward = |on_its_way: Option<Bytes>| {
             let behind = match on_its_way {
                 Some(before) => Behind::OnItsWay(before.0),
-                None => behind_answered(&ctx.pending, tx.sender, nonce),
+                None => behind_answered(&ctx.pending, tx.sender, executed.1..nonce),
             };
             (ctx.forward)(raw.0.clone(), behind)
         };
