@@ -128,7 +128,7 @@ impl Genesis {
             (
                 "epoch_heights",
                 p.epoch_heights,
-                p.epoch_heights >= 16.max(p.inclusion_heights + 10),
+                p.epoch_heights >= 16.max(p.inclusion_heights.saturating_add(10)),
                 "at least 16, and 10 more than inclusion_heights: lanes take what is certain to be ordered before they expire",
             ),
             ("propose_timeout_ms", p.propose_timeout_ms, (10..=60_000).contains(&p.propose_timeout_ms), "10 to 60000"),
@@ -172,4 +172,25 @@ fn check_namespace(namespace: &NamespaceSpec) -> Result<(), GenesisError> {
             return Ok(());
         };
     Err(GenesisError::Namespace { name: namespace.name.clone(), what })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::Address;
+    use crate::quantity::Stake;
+
+    #[test]
+    fn an_epoch_too_short_for_its_lanes_is_refused_whatever_the_numbers_are() {
+        let with = |inclusion_heights, epoch_heights| {
+            let validators = vec![Member { address: Address([1; 20]), stake: Stake(1) }];
+            let params = Params { inclusion_heights, epoch_heights, ..Params::default() };
+            let genesis =
+                Genesis { name: "test".into(), time: Timestamp(1), params, namespaces: Vec::new(), validators };
+            genesis.check_params().map_err(|error| error.to_string())
+        };
+        assert_eq!(with(6, 16), Ok(()));
+        assert!(with(7, 16).unwrap_err().contains("epoch_heights"));
+        assert!(with(u32::MAX, 16).unwrap_err().contains("inclusion_heights"));
+    }
 }
