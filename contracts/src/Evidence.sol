@@ -125,7 +125,9 @@ library Evidence {
 
     function leadsToRoot(Covered memory proof, bytes calldata evidence, uint256 lane) private pure {
         bytes32 leaf = sha256(abi.encodePacked(uint8(0), uint16(lane), proof.sequence, proof.batch));
-        if (Merkle.root(evidence, Cursor(proof.path), leaf, lane) != proof.root) revert NoConflict();
+        bytes32 found = Merkle.root(evidence, Cursor(proof.path), leaf, lane);
+        // An impossible path leads to zero, and nothing keeps a liar from signing that.
+        if (found == bytes32(0) || found != proof.root) revert NoConflict();
     }
 
     /// Follows the author's headers from the lower tip's place up to the higher tip. Returns the author and the batch that

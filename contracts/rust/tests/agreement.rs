@@ -216,7 +216,11 @@ impl Maker {
             _ => {}
         }
         let epoch = Epoch(if self.draw.one_in(30) { 8 } else { 7 });
-        let statement = Ack { epoch, counter: AckCounter(self.draw.next()), root: merkle::root(&leaves) };
+        let mut statement = Ack { epoch, counter: AckCounter(self.draw.next()), root: merkle::root(&leaves) };
+        if self.draw.one_in(10) {
+            // What an impossible path leads to in Solidity.
+            (statement.root, path.count) = (MerkleRoot::ZERO, path.index);
+        }
         AckProof { validator: ValidatorIndex(by as u16), ack: self.sign(by, statement), tip, path }
     }
 
