@@ -41,6 +41,8 @@ pub(crate) struct CatchUp {
     ahead: BTreeSet<(LaneId, Tip)>,
     asking: bool,
     failed: BTreeSet<Peer>,
+    /// How often all had failed since an answer was of use.
+    passes: u32,
     /// When peers that are behind were last told so; only connected ones, so it is as bounded as those are.
     told: BTreeMap<Peer, Timestamp>,
     behind: bool,
@@ -74,9 +76,14 @@ impl CatchUp {
         self.failed.remove(&peer);
     }
 
-    /// Lets those be asked again who failed.
+    /// Lets those be asked again who failed, all of them, and gives them longer.
     pub(crate) fn forgive(&mut self) {
         self.failed.clear();
+        self.passes = self.passes.saturating_add(1);
+    }
+
+    pub(crate) fn passes(&self) -> u32 {
+        self.passes
     }
 
     /// The first height from `next` on that is not queued.
@@ -190,13 +197,13 @@ impl Sequencer {
         }
         let peer = self.best_peer(from);
         let Some(peer) = peer else {
-            self.catchup.failed.clear();
+            self.catchup.forgive();
             self.catchup.snapshot = Joining::No;
             self.timers.set(Timer::CatchUp, self.now.plus(RETRY_MS));
             return;
         };
         self.catchup.asking = true;
-        self.ask(peer, Request::Blocks(from), outputs);
+        self.ask_again(self.catchup.passes, peer, Request::Blocks(from), outputs);
     }
 
     pub(crate) fn best_peer(&self, height: Height) -> Option<Peer> {
@@ -208,32 +215,45 @@ impl Sequencer {
 
     pub(crate) fn on_blocks(&mut self, peer: Peer, blocks: Vec<OrderedBlock>, outputs: &mut Outputs) {
         self.catchup.asking = false;
-        let next = self.ledger.height().next();
-        let mut expected = blocks.first().map_or(next, |block| block.block.header().height);
-        let consecutive = blocks.iter().all(|block| {
-            let fits = block.block.header().height == expected && block.certificate.block == block.block.hash();
-            expected = expected.next();
-            fits
-        });
-        // What lies above the first gap fills the queue and closes nothing.
-        let beside = blocks.first().is_some_and(|first| first.block.header().height > self.catchup.first_gap(next));
-        if blocks.is_empty() || !consecutive || beside {
+        if self.go_on(&blocks) {
+            self.catchup.passes = 0;
+            self.queue_blocks(blocks);
+        } else {
             self.catchup.failed.insert(peer);
             self.catchup.drop_hint(peer);
-        } else {
-            for block in blocks {
-                let height = block.block.header().height;
-                if height < next || self.catchup.queue.contains_key(&height) {
-                    continue;
-                }
-                // Those of a later epoch than is known here wait for the blocks before them.
-                if self.verifies(&block.certificate) {
-                    self.catchup.raise_target(height);
-                }
-                self.catchup.queue(block);
-            }
         }
         self.start_catching_up(outputs);
+    }
+
+    /// Blocks of an answer that came after its time; somebody else may be asked by now.
+    pub(crate) fn on_late_blocks(&mut self, blocks: Vec<OrderedBlock>, outputs: &mut Outputs) {
+        if self.catchup.behind && self.go_on(&blocks) {
+            self.queue_blocks(blocks);
+            self.start_catching_up(outputs);
+        }
+    }
+
+    /// Whether blocks follow one another, and go on from the queue or lie in it: what lies above its first gap closes nothing.
+    fn go_on(&self, blocks: &[OrderedBlock]) -> bool {
+        let Some(first) = blocks.first().map(|block| block.block.header().height) else { return false };
+        let consecutive = blocks.iter().zip(first.0..).all(|(block, expected)| {
+            block.block.header().height.0 == expected && block.certificate.block == block.block.hash()
+        });
+        consecutive && first <= self.catchup.first_gap(self.ledger.height().next())
+    }
+
+    fn queue_blocks(&mut self, blocks: Vec<OrderedBlock>) {
+        for block in blocks {
+            let height = block.block.header().height;
+            if height <= self.ledger.height() || self.catchup.queue.contains_key(&height) {
+                continue;
+            }
+            // Those of a later epoch than is known here wait for the blocks before them.
+            if self.verifies(&block.certificate) {
+                self.catchup.raise_target(height);
+            }
+            self.catchup.queue(block);
+        }
     }
 
     pub(crate) fn catch_up_failed(&mut self, peer: Peer, outputs: &mut Outputs) {
@@ -337,8 +357,8 @@ impl Sequencer {
         }
         for (lane, tip) in tips {
             if let Some(range) = self.mempool.missing(lane, tip) {
+                self.catchup.ahead.insert((lane, range.to));
                 self.want(Want::Batches(range), None, Haste::Now, outputs);
-                self.catchup.ahead.insert((lane, tip));
             }
         }
     }
@@ -364,6 +384,7 @@ impl Sequencer {
         let height = self.ledger.height();
         self.catchup.queue.retain(|at, _| *at > height);
         self.catchup.failed.clear();
+        self.catchup.passes = 0;
         if std::mem::take(&mut self.catchup.behind) {
             outputs.push(Output::Notice(Notice::CaughtUp(height)));
             self.state_readiness(self.ledger.epoch_of_next(), outputs);

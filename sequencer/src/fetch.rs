@@ -4,16 +4,26 @@
 //! overtake it. Asking at once would fetch most of a loaded lane twice and load it further. So a batch is waited for, as long
 //! as its lane goes on and within a bound, longer where it proved to be too short (`slack`); and what nothing waits for is
 //! asked for once a lane at a time.
+//!
+//! A node that is behind asks for everything, and its own link carries all of the answers. So it asks once a lane at a time as
+//! well, of so many lanes at once as answers come in their time (`window`), and takes what comes after it all the same.
 
-use crate::input::{AskId, Peer, VerifiedResponse};
+mod answers;
+mod turns;
+mod wants;
+mod window;
+
+pub(crate) use wants::{Haste, Want};
+
+use crate::input::{AskId, Peer};
 use crate::output::Output;
 use crate::sequencer::{Outputs, Sequencer};
 use crate::slack::Slack;
 use crate::timers::Timer;
-use squad_types::{
-    Address, BatchId, BatchRange, Epoch, Height, LaneId, ProposalRef, Request, Sequence, Timestamp, Tip, VerifiedBatch,
-};
+use squad_types::{BatchId, BatchRange, Height, LaneId, Request, Sequence, Timestamp, Tip, VerifiedBatch};
 use std::collections::{BTreeMap, BTreeSet};
+use wants::{Asked, WantKey, Wanted};
+use window::Window;
 
 /// How long a peer has for its answer before another one is asked.
 const ASK_TIMEOUT_MS: u64 = 1_500;
@@ -22,8 +32,11 @@ const ASK_TIMEOUT_MS: u64 = 1_500;
 /// cost the round.
 const URGENT_TIMEOUT_MS: u64 = 400;
 
-/// Times that these double, each time that nobody answered: a link may be slower than that.
+/// Times that these double, each time that nobody answered or where answers take longer: a link may be slower than that.
 const MAX_DOUBLINGS: u32 = 3;
+
+/// Questions that ran out of time whose answers are still of use. The oldest are forgotten first.
+const MAX_OVERDUE: usize = 256;
 
 /// How long a peer that did not answer in time is asked only after all others. So whoever withholds costs its timeout once,
 /// and not for each thing that is missed.
@@ -35,98 +48,6 @@ const RETRY_MS: u64 = 250;
 /// Things wanted at once. Flow control keeps lanes short, so a committee of a hundred stays below it; more wait for their turn.
 const MAX_WANTS: usize = 4_096;
 
-/// How soon something is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Haste {
-    /// Nobody sends it unasked.
-    Now,
-    /// A vote waits for it.
-    Soon,
-    /// It was named, and is not needed yet.
-    Later,
-}
-
-impl Haste {
-    /// How long a lane may stand still before its missing batches are asked for, in milliseconds.
-    fn pause_ms(self) -> u64 {
-        match self {
-            Self::Now => 0,
-            Self::Soon => 25,
-            Self::Later => 100,
-        }
-    }
-
-    /// How long they are waited for while it goes on, in milliseconds.
-    fn patience_ms(self) -> u64 {
-        match self {
-            Self::Now => 0,
-            Self::Soon => 200,
-            Self::Later => 1_000,
-        }
-    }
-}
-
-/// Something this node misses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Want {
-    /// Batches of a lane.
-    Batches(BatchRange),
-    /// An operator's full ack, from itself.
-    Ack { operator: Address, epoch: Epoch },
-    /// A proposal.
-    Proposal(ProposalRef),
-}
-
-/// What a want is told apart by: asking twice for the same tip is one want.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum WantKey {
-    Batches(LaneId, Tip),
-    Ack(Address, Epoch),
-    Proposal(ProposalRef),
-}
-
-impl Want {
-    fn key(&self) -> WantKey {
-        match self {
-            Self::Batches(range) => WantKey::Batches(range.lane, range.to),
-            Self::Ack { operator, epoch } => WantKey::Ack(*operator, *epoch),
-            Self::Proposal(proposal) => WantKey::Proposal(*proposal),
-        }
-    }
-
-    fn request(&self) -> Request {
-        match self {
-            Self::Batches(range) => Request::Batches(*range),
-            Self::Ack { epoch, .. } => Request::Ack(*epoch),
-            Self::Proposal(proposal) => Request::Proposal(*proposal),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Wanted {
-    want: Want,
-    tried: BTreeSet<Peer>,
-    /// How often everybody was tried in vain.
-    passes: u32,
-    asked: Option<AskId>,
-    hint: Option<Peer>,
-    haste: Haste,
-    not_before: Timestamp,
-    /// Asked for from then on, whether or not its lane goes on.
-    patience: Timestamp,
-    /// Since when a vote waits for it.
-    needed: Option<Timestamp>,
-}
-
-#[derive(Debug)]
-struct Asked {
-    peer: Peer,
-    want: Option<WantKey>,
-    request: Request,
-    deadline: Timestamp,
-}
-
 /// Everything asked and wanted.
 #[derive(Debug, Default)]
 pub(crate) struct Fetches {
@@ -135,7 +56,12 @@ pub(crate) struct Fetches {
     wanted: BTreeMap<WantKey, Wanted>,
     /// Until when who did not answer in time comes last.
     late: BTreeMap<Peer, Timestamp>,
+    /// Questions that ran out of time.
+    overdue: BTreeMap<AskId, Asked>,
     slack: Slack,
+    window: Window,
+    /// Something may have got its turn.
+    turns: bool,
     /// A deadline may have changed since the timer was set. Most inputs change none, and there may be thousands.
     moved: bool,
 }
@@ -143,6 +69,8 @@ pub(crate) struct Fetches {
 impl Fetches {
     pub(crate) fn forget_peer(&mut self, peer: Peer) {
         self.moved = true;
+        self.window.forget_peer(peer);
+        self.overdue.retain(|_, asked| asked.peer != peer);
         // Answers of a peer that is gone will not come: let its questions run out at once.
         for asked in self.asked.values_mut().filter(|asked| asked.peer == peer) {
             asked.deadline = Timestamp::ZERO;
@@ -198,7 +126,8 @@ impl Fetches {
 
     fn next_deadline(&self) -> Option<Timestamp> {
         let answers = self.asked.values().map(|asked| asked.deadline);
-        let retries = self.wanted.values().filter(|wanted| wanted.asked.is_none()).map(|wanted| wanted.not_before);
+        let waits = |wanted: &&Wanted| wanted.asked.is_none() && !wanted.queued;
+        let retries = self.wanted.values().filter(waits).map(|wanted| wanted.not_before);
         answers.chain(retries).min()
     }
 }
@@ -238,6 +167,7 @@ impl Sequencer {
                 hint,
                 haste,
                 not_before,
+                queued: false,
                 patience,
                 needed,
             };
@@ -270,7 +200,18 @@ impl Sequencer {
     }
 
     fn pursue_unless_asked(&mut self, key: WantKey, outputs: &mut Outputs) {
-        let Some(wanted) = self.fetches.wanted.get(&key).filter(|wanted| wanted.asked.is_none()) else { return };
+        let Some(wanted) = self.fetches.wanted.get_mut(&key).filter(|wanted| wanted.asked.is_none()) else { return };
+        if wanted.is_bulk() {
+            wanted.queued = self.now >= wanted.not_before;
+            self.fetches.turns |= wanted.queued;
+            return;
+        }
+        self.pursue_now(key, outputs);
+    }
+
+    fn pursue_now(&mut self, key: WantKey, outputs: &mut Outputs) {
+        let Some(wanted) = self.fetches.wanted.get_mut(&key) else { return };
+        wanted.queued = false;
         let hint = wanted.hint;
         if let Want::Batches(BatchRange { lane, from, to }) = wanted.want {
             outputs.push(Output::Notice(crate::output::Notice::Fetching { lane, from, to }));
@@ -318,8 +259,13 @@ impl Sequencer {
         };
         wanted.tried.insert(peer);
         let request = wanted.want.request();
-        let timeout = if wanted.haste < Haste::Later { URGENT_TIMEOUT_MS } else { ASK_TIMEOUT_MS };
-        let timeout = timeout << wanted.passes.min(MAX_DOUBLINGS);
+        let least = if wanted.haste < Haste::Later { URGENT_TIMEOUT_MS } else { ASK_TIMEOUT_MS };
+        let doubled = least << wanted.passes.min(MAX_DOUBLINGS);
+        // A vote that waits goes on to the next peer in time for its round, whatever the last one needs.
+        let timeout = match wanted.haste {
+            Haste::Soon => doubled,
+            Haste::Now | Haste::Later => self.fetches.window.patience(peer, doubled).min(least << MAX_DOUBLINGS),
+        };
         let id = self.ask_within(timeout, peer, request, Some(key), outputs);
         if let Some(wanted) = self.fetches.wanted.get_mut(&key) {
             wanted.asked = Some(id);
@@ -328,7 +274,12 @@ impl Sequencer {
 
     /// Asks one peer.
     pub(crate) fn ask(&mut self, to: Peer, request: Request, outputs: &mut Outputs) -> AskId {
-        self.ask_within(ASK_TIMEOUT_MS, to, request, None, outputs)
+        self.ask_again(0, to, request, outputs)
+    }
+
+    /// Asks one peer what all were asked in vain so many times.
+    pub(crate) fn ask_again(&mut self, passes: u32, to: Peer, request: Request, outputs: &mut Outputs) -> AskId {
+        self.ask_within(ASK_TIMEOUT_MS << passes.min(MAX_DOUBLINGS), to, request, None, outputs)
     }
 
     fn ask_within(
@@ -342,8 +293,8 @@ impl Sequencer {
         self.fetches.moved = true;
         self.fetches.next += 1;
         let id = AskId(self.fetches.next);
-        let deadline = self.now.plus(timeout_ms);
-        self.fetches.asked.insert(id, Asked { peer: to, want, request: request.clone(), deadline });
+        let (since, deadline) = (self.now, self.now.plus(timeout_ms));
+        self.fetches.asked.insert(id, Asked { peer: to, want, request: request.clone(), since, deadline });
         outputs.push(Output::Ask { id, to, request });
         id
     }
@@ -364,20 +315,25 @@ impl Sequencer {
             self.fetches.asked.iter().filter(|(_, asked)| asked.deadline <= self.now).map(|(id, _)| *id).collect();
         self.fetches.late.retain(|_, until| *until > self.now);
         for id in overdue {
+            let Some(asked) = self.fetches.asked.remove(&id) else { continue };
+            self.conclude(id, &asked, false, outputs);
             // One that is gone was given up already: nothing is held against it.
-            if let Some(asked) = self.fetches.asked.get(&id).filter(|asked| asked.deadline > Timestamp::ZERO) {
+            if asked.deadline > Timestamp::ZERO {
                 self.fetches.late.insert(asked.peer, self.now.plus(LATE_MS));
+                self.fetches.overdue.insert(id, asked);
             }
-            self.on_response(id, None, outputs);
         }
-        let due =
-            self.fetches.wanted.iter().filter(|(_, wanted)| wanted.asked.is_none() && wanted.not_before <= self.now);
-        let missed = |wanted: &Wanted| match &wanted.want {
-            Want::Batches(range) => Some(range.from),
-            _ => None,
-        };
+        while self.fetches.overdue.len() > MAX_OVERDUE {
+            self.fetches.overdue.pop_first();
+        }
+        let due = self
+            .fetches
+            .wanted
+            .iter()
+            .filter(|(_, wanted)| wanted.asked.is_none() && !wanted.queued && wanted.not_before <= self.now);
         // Of a lane the highest first: what lies below comes with it.
-        let due: Vec<(WantKey, Option<Sequence>)> = due.rev().map(|(key, wanted)| (*key, missed(wanted))).collect();
+        let due: Vec<(WantKey, Option<Sequence>)> =
+            due.rev().map(|(key, wanted)| (*key, wanted.missed_from())).collect();
         for (key, missed_from) in due {
             if !self.still_missing(key) {
                 self.fetches.wanted.remove(&key);
@@ -405,84 +361,4 @@ impl Sequencer {
             WantKey::Ack(_, epoch) => self.ledger.state().tips_of(epoch).is_some(),
         }
     }
-
-    pub(crate) fn on_response(&mut self, id: AskId, response: Option<VerifiedResponse>, outputs: &mut Outputs) {
-        let Some(asked) = self.fetches.asked.remove(&id) else { return };
-        self.fetches.moved = true;
-        let peer = asked.peer;
-        let came = response.is_some();
-        let response = response.filter(|response| fits(&asked.request, response));
-        let answered = response.is_some();
-        if came && !answered {
-            outputs.push(Output::Misbehaved { peer, what: "answered another question than the one it was asked" });
-        }
-        match response {
-            Some(VerifiedResponse::Batches(batches)) => {
-                for batch in batches {
-                    self.on_batch(None, batch, outputs);
-                }
-            }
-            Some(VerifiedResponse::Ack(Some((ack, entries)))) => {
-                if let Some(key) = asked.want {
-                    self.fetches.wanted.remove(&key);
-                }
-                self.on_ack(peer, ack, entries, outputs);
-            }
-            Some(VerifiedResponse::Proposal(Some(proposal))) => {
-                let named = &proposal.proposal().statement;
-                self.fetches.wanted.remove(&WantKey::Proposal(ProposalRef {
-                    height: named.height,
-                    round: named.round,
-                    block: named.block,
-                }));
-                self.on_proposal(proposal, outputs);
-            }
-            Some(VerifiedResponse::Slots(slots)) => self.on_slots(peer, *slots, outputs),
-            Some(VerifiedResponse::Tip(Some(certificate))) => self.on_commit(peer, certificate, outputs),
-            Some(VerifiedResponse::Blocks(blocks)) => self.on_blocks(peer, blocks, outputs),
-            Some(VerifiedResponse::Committees(proofs)) => self.on_committees(peer, proofs, outputs),
-            Some(VerifiedResponse::Snapshot(snapshot)) => self.on_snapshot(peer, snapshot, outputs),
-            Some(VerifiedResponse::Ack(None) | VerifiedResponse::Proposal(None) | VerifiedResponse::Tip(None))
-            | None => {}
-        }
-        if !answered {
-            self.on_ask_failed(peer, &asked.request, outputs);
-        }
-        // Somebody else may have been asked meanwhile.
-        if let Some(key) = asked.want
-            && self.fetches.wanted.get(&key).is_some_and(|wanted| wanted.asked == Some(id))
-        {
-            if self.still_missing(key) {
-                // The same peer may hold the rest of a long range: it is asked again only after the others.
-                self.pursue(key, None, outputs);
-            } else {
-                self.fetches.wanted.remove(&key);
-            }
-        }
-    }
-
-    /// Nothing that was asked may stay open for an answer to something else.
-    fn on_ask_failed(&mut self, peer: Peer, request: &Request, outputs: &mut Outputs) {
-        match request {
-            Request::Blocks(_) => self.catch_up_failed(peer, outputs),
-            // Joining begins anew with another peer: nothing else would ask again.
-            Request::Committees(_) | Request::Snapshot(_) => self.abandon_snapshot(peer, outputs),
-            _ => {}
-        }
-    }
-}
-
-/// Whether an answer is of the kind that was asked for.
-fn fits(request: &Request, response: &VerifiedResponse) -> bool {
-    matches!(
-        (request, response),
-        (Request::Batches(_), VerifiedResponse::Batches(_))
-            | (Request::Proposal(_), VerifiedResponse::Proposal(_))
-            | (Request::Blocks(_), VerifiedResponse::Blocks(_))
-            | (Request::Ack(_), VerifiedResponse::Ack(_))
-            | (Request::Slots(_), VerifiedResponse::Slots(_))
-            | (Request::Committees(_), VerifiedResponse::Committees(_))
-            | (Request::Snapshot(_), VerifiedResponse::Snapshot(_))
-            | (Request::Tip(_), VerifiedResponse::Tip(_))
-    )
 }

@@ -147,6 +147,7 @@ impl Sequencer {
         self.send_acks(outputs);
         self.report_secured(outputs);
         self.keep_pace(outputs);
+        self.take_turns(outputs);
         self.arm_fetch_timer();
     }
 

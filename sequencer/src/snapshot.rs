@@ -75,7 +75,7 @@ impl Sequencer {
     fn ask_committees(&mut self, peer: Peer, outputs: &mut Outputs) {
         let Joining::Asking { committees } = &self.catchup.snapshot else { return };
         let epoch = committees.last().map(Committee::epoch).unwrap_or_default();
-        self.ask(peer, Request::Committees(epoch), outputs);
+        self.ask_again(self.catchup.passes(), peer, Request::Committees(epoch), outputs);
     }
 
     pub(crate) fn on_committees(&mut self, peer: Peer, proofs: Vec<CommitteeProof>, outputs: &mut Outputs) {
@@ -99,7 +99,7 @@ impl Sequencer {
             self.ask_committees(peer, outputs);
         } else {
             let epoch = committees.last().map(Committee::epoch).unwrap_or_default();
-            self.ask(peer, Request::Snapshot(epoch), outputs);
+            self.ask_again(self.catchup.passes(), peer, Request::Snapshot(epoch), outputs);
         }
     }
 

@@ -59,6 +59,12 @@ fn operators_take_no_more_than_the_network_orders_in_time() {
 }
 
 #[test]
+fn a_lost_disk_is_filled_again_over_a_link_that_its_answers_fill() {
+    // Answers came after their time, were not taken, and were asked for again, for ever.
+    holds(include_str!("failures/lost-disk-on-a-full-link.toml"));
+}
+
+#[test]
 fn a_quorum_for_nil_decides_nothing() {
     holds(include_str!("failures/nil-passed-off-as-a-decision.toml"));
 }
