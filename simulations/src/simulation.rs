@@ -5,7 +5,7 @@ mod faults;
 mod finish;
 
 pub use build::BuildError;
-pub use finish::{Failure, Outcome, Verdict};
+pub use finish::{Failure, Outcome, Verdict, quiet_guarded_panics};
 
 use crate::cluster::Cluster;
 use crate::disk::Disk;

@@ -4,7 +4,7 @@ use super::Ended;
 use super::run::read;
 use crate::campaign::{Campaign, Found, failure_file};
 use crate::progress::{Done, Progress, note};
-use crate::simulation::Verdict;
+use crate::simulation::{Verdict, quiet_guarded_panics};
 use crate::sweep::Sweep;
 use anyhow::Context as _;
 use std::fmt::Write as _;
@@ -17,10 +17,8 @@ pub(super) fn campaign(campaign: &Campaign, json: bool) -> anyhow::Result<Ended>
         let violated = found.violated.len() as u64;
         shown.tell(Done { runs: found.runs, total, violated, beyond: found.beyond });
     };
-    // A panic of the code under test becomes a violation; its message is in the results.
-    std::panic::set_hook(Box::new(|_| {}));
+    quiet_guarded_panics();
     let found = campaign.run(&progress).with_context(|| format!("cannot write into {}", campaign.out.display()))?;
-    drop(std::panic::take_hook());
     shown.end();
     let text = if json {
         let summary = serde_json::json!({
@@ -48,7 +46,7 @@ pub(super) fn campaign(campaign: &Campaign, json: bool) -> anyhow::Result<Ended>
 /// Shrinks a failing scenario. It holds if it does fail.
 pub(super) fn shrink(path: &Path) -> anyhow::Result<Ended> {
     let scenario = read(path)?;
-    std::panic::set_hook(Box::new(|_| {}));
+    quiet_guarded_panics();
     let smaller = crate::shrink::shrink(&scenario, &mut |scenario, runs| {
         note(format_args!(
             "{runs} runs: {} ms, {} faults, {} misbehave, {} loads",
@@ -58,7 +56,6 @@ pub(super) fn shrink(path: &Path) -> anyhow::Result<Ended> {
             scenario.load.len()
         ));
     });
-    drop(std::panic::take_hook());
     let Some((scenario, outcome, runs)) = smaller? else {
         return Ok(Ended { text: format!("{} does not fail\n", path.display()), held: false });
     };

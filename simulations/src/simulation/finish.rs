@@ -5,7 +5,23 @@ use crate::invariants::Violation;
 use crate::network::NodeIndex;
 use squad_sequencer::Memory;
 use squad_types::{Height, TxId};
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+thread_local! {
+    /// Whether a panic of this thread becomes a violation, with its message.
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From now on a panic inside [`Simulation::run_guarded`] prints nothing: its message is in the outcome. Others still do.
+pub fn quiet_guarded_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !GUARDED.get() {
+            usual(panic);
+        }
+    }));
+}
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +78,10 @@ const NODES_NAMED: usize = 12;
 impl Simulation {
     /// Runs, and takes a panic of the code under test for what it is: a violation.
     pub fn run_guarded(&mut self) -> Outcome {
-        match catch_unwind(AssertUnwindSafe(|| self.run())) {
+        let before = GUARDED.replace(true);
+        let ended = catch_unwind(AssertUnwindSafe(|| self.run()));
+        GUARDED.set(before);
+        match ended {
             Ok(outcome) => outcome,
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().cloned();
