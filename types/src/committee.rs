@@ -52,6 +52,7 @@ pub struct Committee {
     epoch: Epoch,
     members: Vec<Member>,
     total: Stake,
+    hash: Digest,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -93,7 +94,9 @@ impl Committee {
         }
         let total = members.iter().try_fold(0_u64, |sum, member| sum.checked_add(member.stake.0));
         match total {
-            Some(total) if total <= Self::MAX_TOTAL => Ok(Self { epoch, members, total: Stake(total) }),
+            Some(total) if total <= Self::MAX_TOTAL => {
+                Ok(Self { epoch, members, total: Stake(total), hash: Digest::ZERO }.hashed())
+            }
             _ => Err(CommitteeError::TooMuchStake),
         }
     }
@@ -106,7 +109,13 @@ impl Committee {
     /// The same members for another epoch.
     #[must_use]
     pub fn for_epoch(&self, epoch: Epoch) -> Self {
-        Self { epoch, ..self.clone() }
+        Self { epoch, ..self.clone() }.hashed()
+    }
+
+    // Once: every header that is judged names it.
+    fn hashed(mut self) -> Self {
+        self.hash = Digest(keccak256(&self.to_bytes()));
+        self
     }
 
     /// The members, by ascending address.
@@ -183,8 +192,8 @@ impl Committee {
     }
 
     /// keccak256 of the canonical form: what headers commit to.
-    pub fn hash(&self) -> Digest {
-        Digest(keccak256(&self.to_bytes()))
+    pub const fn hash(&self) -> Digest {
+        self.hash
     }
 }
 
