@@ -3,7 +3,7 @@
 use crate::input::{Peer, RequestId};
 use crate::output::{After, Output, Reply, StoreQuery};
 use crate::sequencer::{Outputs, Sequencer};
-use squad_types::limits::{MAX_BATCHES_PER_RESPONSE, MAX_RESPONSE_BYTES};
+use squad_types::limits::{MAX_BATCH_BYTES_PER_RESPONSE, MAX_BATCHES_PER_RESPONSE};
 use squad_types::{Batch, BatchRange, CommitCertificate, Request, Response};
 
 impl Sequencer {
@@ -52,7 +52,7 @@ impl Sequencer {
         let wanted = chain.into_iter().filter(|batch| batch.header().sequence >= range.from);
         let fitting = wanted.take(MAX_BATCHES_PER_RESPONSE).take_while(|batch| {
             bytes += batch.payload().bytes().len();
-            bytes <= MAX_RESPONSE_BYTES
+            bytes <= MAX_BATCH_BYTES_PER_RESPONSE
         });
         Some(fitting.map(|batch| batch.to_batch()).collect())
     }

@@ -32,11 +32,11 @@ const ASK_TIMEOUT_MS: u64 = 1_500;
 /// cost the round.
 const URGENT_TIMEOUT_MS: u64 = 400;
 
-/// Times that these double, each time that nobody answered or where answers take longer: a link may be slower than that.
+/// Times that these double, each time that nobody answered: a link may be slower than that.
 const MAX_DOUBLINGS: u32 = 3;
 
 /// Questions that ran out of time whose answers are still of use. The oldest are forgotten first.
-const MAX_OVERDUE: usize = 256;
+const MAX_OVERDUE: usize = 1_024;
 
 /// How long a peer that did not answer in time is asked only after all others. So whoever withholds costs its timeout once,
 /// and not for each thing that is missed.
@@ -124,11 +124,14 @@ impl Fetches {
         });
     }
 
-    fn next_deadline(&self) -> Option<Timestamp> {
+    fn next_deadline(&self, now: Timestamp) -> Option<Timestamp> {
         let answers = self.asked.values().map(|asked| asked.deadline);
         let waits = |wanted: &&Wanted| wanted.asked.is_none() && !wanted.queued;
         let retries = self.wanted.values().filter(waits).map(|wanted| wanted.not_before);
-        answers.chain(retries).min()
+        // Then the window has room again.
+        let queued = self.wanted.values().any(|wanted| wanted.queued);
+        let left = queued.then(|| self.on_their_way(now).min()).flatten();
+        answers.chain(retries).chain(left).min()
     }
 }
 
@@ -261,11 +264,7 @@ impl Sequencer {
         let request = wanted.want.request();
         let least = if wanted.haste < Haste::Later { URGENT_TIMEOUT_MS } else { ASK_TIMEOUT_MS };
         let doubled = least << wanted.passes.min(MAX_DOUBLINGS);
-        // A vote that waits goes on to the next peer in time for its round, whatever the last one needs.
-        let timeout = match wanted.haste {
-            Haste::Soon => doubled,
-            Haste::Now | Haste::Later => self.fetches.window.patience(peer, doubled).min(least << MAX_DOUBLINGS),
-        };
+        let timeout = if wanted.is_bulk() { self.fetches.window.patience(peer, doubled) } else { doubled };
         let id = self.ask_within(timeout, peer, request, Some(key), outputs);
         if let Some(wanted) = self.fetches.wanted.get_mut(&key) {
             wanted.asked = Some(id);
@@ -293,8 +292,9 @@ impl Sequencer {
         self.fetches.moved = true;
         self.fetches.next += 1;
         let id = AskId(self.fetches.next);
+        let bulk = want.and_then(|key| self.fetches.wanted.get(&key)).is_some_and(Wanted::is_bulk);
         let (since, deadline) = (self.now, self.now.plus(timeout_ms));
-        self.fetches.asked.insert(id, Asked { peer: to, want, request: request.clone(), since, deadline });
+        self.fetches.asked.insert(id, Asked { peer: to, want, request: request.clone(), bulk, since, deadline });
         outputs.push(Output::Ask { id, to, request });
         id
     }
@@ -303,14 +303,14 @@ impl Sequencer {
         if !std::mem::take(&mut self.fetches.moved) {
             return;
         }
-        match self.fetches.next_deadline() {
+        match self.fetches.next_deadline(self.now) {
             Some(at) => self.timers.set(Timer::Fetch, at.max(self.now.plus(1))),
             None => self.timers.cancel(Timer::Fetch),
         }
     }
 
     pub(crate) fn retry_fetches(&mut self, outputs: &mut Outputs) {
-        self.fetches.moved = true;
+        (self.fetches.moved, self.fetches.turns) = (true, true);
         let overdue: Vec<AskId> =
             self.fetches.asked.iter().filter(|(_, asked)| asked.deadline <= self.now).map(|(id, _)| *id).collect();
         self.fetches.late.retain(|_, until| *until > self.now);
@@ -319,6 +319,9 @@ impl Sequencer {
             self.conclude(id, &asked, false, outputs);
             // One that is gone was given up already: nothing is held against it.
             if asked.deadline > Timestamp::ZERO {
+                if asked.bulk {
+                    self.fetches.window.expired(asked.since, self.now);
+                }
                 self.fetches.late.insert(asked.peer, self.now.plus(LATE_MS));
                 self.fetches.overdue.insert(id, asked);
             }

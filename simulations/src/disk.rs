@@ -2,7 +2,7 @@
 
 use crate::rng::Rng;
 use squad_sequencer::{LogRecord, PersistId, Store, StoreQuery, Write};
-use squad_types::limits::{MAX_BATCHES_PER_RESPONSE, MAX_BLOCKS_PER_RESPONSE, MAX_RESPONSE_BYTES};
+use squad_types::limits::{MAX_BATCH_BYTES_PER_RESPONSE, MAX_BATCHES_PER_RESPONSE, MAX_BLOCKS_PER_RESPONSE};
 use squad_types::{Batch, CommitteeProof, Height, LaneId, OrderedBlock, Response, Sequence, Tip, VerifiedBatch};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -217,12 +217,14 @@ impl Disk {
         }
     }
 
-    /// The chain that ends in `to`, from `from` on, as much of its lower end as fits an answer.
+    /// The chain that ends in `to`, from `from` on, as much of its lower end as fits an answer; empty if it is not all here.
     fn chain(&self, lane: LaneId, from: Sequence, to: Tip) -> Vec<Batch> {
         let (mut chain, mut wanted) = (Vec::new(), to.batch);
         for sequence in (from.0..=to.sequence.0).rev() {
             let stored = self.batches.get(&(lane, Sequence(sequence)));
-            let Some(batch) = stored.and_then(|slot| slot.iter().find(|batch| batch.id() == wanted)) else { break };
+            let Some(batch) = stored.and_then(|slot| slot.iter().find(|batch| batch.id() == wanted)) else {
+                return Vec::new();
+            };
             wanted = batch.header().parent;
             chain.push(batch.to_batch());
         }
@@ -230,7 +232,7 @@ impl Disk {
         let mut bytes = 0;
         let fits = |batch: &Batch| {
             bytes += batch.payload.len();
-            bytes <= MAX_RESPONSE_BYTES
+            bytes <= MAX_BATCH_BYTES_PER_RESPONSE
         };
         chain.into_iter().take(MAX_BATCHES_PER_RESPONSE).take_while(fits).collect()
     }

@@ -39,7 +39,10 @@ pub const MAX_BATCHES_PER_RESPONSE: usize = 64;
 /// Blocks in one answer to a request.
 pub const MAX_BLOCKS_PER_RESPONSE: usize = 256;
 
-/// Bytes of one answer to a request: two full blocks' worth of batches is more than a fetch needs at once.
+/// Bytes of batches in one answer, one batch at least: a narrow link carries a few of them in the time that is waited for.
+pub const MAX_BATCH_BYTES_PER_RESPONSE: usize = 1024 * 1024;
+
+/// Bytes of one answer to a request.
 pub const MAX_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Bytes of one message over a control stream: a full ack vector and a proposal of two epochs' lanes fit.

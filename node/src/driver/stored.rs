@@ -4,7 +4,7 @@ use squad_sequencer::ledger::{Batches, Span};
 use squad_sequencer::{LogRecord, Store as Recovery};
 use squad_storage::{BatchKey, Recovered, StorageError, Store};
 use squad_types::codec::{decode_list, encode_list};
-use squad_types::limits::{MAX_CUT_ENTRIES, MAX_RESPONSE_BYTES};
+use squad_types::limits::{MAX_BATCH_BYTES_PER_RESPONSE, MAX_CUT_ENTRIES};
 use squad_types::{
     Batch, BatchId, Decode, DecodeError, Encode, Height, LaneId, OrderedBlock, Reader, Sequence, Tip, VerifiedBatch,
 };
@@ -107,7 +107,7 @@ impl Records {
             return Vec::new();
         }
         let below = Sequence(from.0.saturating_add(most as u64).min(to.sequence.0.saturating_add(1)));
-        let found = self.range(lane, from, below, MAX_RESPONSE_BYTES as u64);
+        let found = self.range(lane, from, below, MAX_BATCH_BYTES_PER_RESPONSE as u64);
         let linked = found.windows(2).all(|pair| {
             let (before, after) = (&pair[0], &pair[1].1.header.statement);
             after.sequence == before.1.header.statement.sequence.next() && after.parent == before.0
@@ -123,7 +123,7 @@ impl Records {
         let mut bytes = 0;
         let fits = |batch: &Batch| {
             bytes += batch.payload.len();
-            bytes <= MAX_RESPONSE_BYTES
+            bytes <= MAX_BATCH_BYTES_PER_RESPONSE
         };
         chain.reverse();
         chain.into_iter().take(most).take_while(fits).collect()

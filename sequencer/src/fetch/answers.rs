@@ -19,7 +19,7 @@ impl Sequencer {
             let what = "answered another question than the one it was asked";
             outputs.push(Output::Misbehaved { peer: asked.peer, what });
         }
-        if answered && matches!(asked.request, Request::Batches(_)) {
+        if answered && asked.bulk {
             self.fetches.window.answered(asked.peer, self.now.since(asked.since), late);
         }
         match response {

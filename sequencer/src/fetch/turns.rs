@@ -1,18 +1,26 @@
 //! Bulk content in turns: of a lane one question at a time, of all lanes as many as the window allows.
 
 use super::Fetches;
-use super::wants::WantKey;
+use super::wants::{Asked, WantKey};
 use crate::sequencer::{Outputs, Sequencer};
+use squad_types::Timestamp;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Fetches {
+    /// Until when answers may still be on their way whose time is over.
+    pub(super) fn on_their_way(&self, now: Timestamp) -> impl Iterator<Item = Timestamp> {
+        let holds = self.window.holds();
+        let until = move |asked: &Asked| asked.since.plus(holds);
+        self.overdue.values().filter(|asked| asked.bulk).map(until).filter(move |until| *until > now)
+    }
+
     /// What is next of the bulk that waits for its turn: the lanes nobody is asked for, as far as the window goes. Of a lane what
     /// was tried least, and of that the highest, since what lies below comes with it. So a tip that a liar named costs every
     /// other question at most, and not the lane.
-    fn next_turns(&self) -> Vec<WantKey> {
+    fn next_turns(&self, now: Timestamp) -> Vec<WantKey> {
         let mut busy = BTreeSet::new();
-        let mut open = 0;
+        let mut open = self.on_their_way(now).count();
         let mut next = BTreeMap::new();
         for (key, wanted) in &self.wanted {
             let WantKey::Batches(lane, tip) = key else { continue };
@@ -36,7 +44,7 @@ impl Sequencer {
     pub(crate) fn take_turns(&mut self, outputs: &mut Outputs) {
         while std::mem::take(&mut self.fetches.turns) {
             self.fetches.moved = true;
-            for key in self.fetches.next_turns() {
+            for key in self.fetches.next_turns(self.now) {
                 // What is there by now leaves its turn to another one.
                 if self.still_missing(key) {
                     self.pursue_now(key, outputs);
@@ -54,7 +62,7 @@ mod tests {
     use super::super::wants::{Haste, Want, Wanted};
     use super::*;
     use crate::input::{AskId, Peer};
-    use squad_types::{Address, BatchId, BatchRange, Epoch, LaneId, Sequence, Timestamp, Tip, ValidatorIndex};
+    use squad_types::{Address, BatchId, BatchRange, Epoch, LaneId, Request, Sequence, Tip, ValidatorIndex};
 
     fn lane(author: u32) -> LaneId {
         LaneId { epoch: Epoch(1), author: ValidatorIndex(author as _) }
@@ -87,16 +95,16 @@ mod tests {
         [(0, 5, 0), (0, 9, 0), (1, 3, 0)]
             .into_iter()
             .for_each(|(author, to, tried)| add(&mut fetches, author, to, tried));
-        assert_eq!(fetches.next_turns(), [key(0, 9), key(1, 3)]);
+        assert_eq!(fetches.next_turns(Timestamp(1_000)), [key(0, 9), key(1, 3)]);
         fetches.wanted.get_mut(&key(0, 9)).unwrap().asked = Some(AskId(1));
-        assert_eq!(fetches.next_turns(), [key(1, 3)], "its lane is being asked for");
+        assert_eq!(fetches.next_turns(Timestamp(1_000)), [key(1, 3)], "its lane is being asked for");
     }
 
     #[test]
     fn a_tip_that_nobody_knows_gives_its_turn_to_a_lower_one() {
         let mut fetches = Fetches::default();
         [(0, 5, 0), (0, 900, 1)].into_iter().for_each(|(author, to, tried)| add(&mut fetches, author, to, tried));
-        assert_eq!(fetches.next_turns(), [key(0, 5)]);
+        assert_eq!(fetches.next_turns(Timestamp(1_000)), [key(0, 5)]);
     }
 
     #[test]
@@ -104,10 +112,32 @@ mod tests {
         let mut fetches = Fetches::default();
         (0..100).for_each(|author| add(&mut fetches, author, 1, 0));
         let most = fetches.window.most();
-        assert_eq!(fetches.next_turns().len(), most);
+        assert_eq!(fetches.next_turns(Timestamp(1_000)).len(), most);
         fetches.wanted.get_mut(&key(99, 1)).unwrap().asked = Some(AskId(1));
-        assert_eq!(fetches.next_turns().len(), most - 1);
-        fetches.window.answered(Peer::Operator(Address([1; 20])), 5_000, true);
-        assert_eq!(fetches.next_turns().len(), most / 2 - 1);
+        assert_eq!(fetches.next_turns(Timestamp(1_000)).len(), most - 1);
+        fetches.window.answered(Peer::Operator(Address([1; 20])), 500, true);
+        assert_eq!(fetches.next_turns(Timestamp(1_000)).len(), most / 2 - 1);
+    }
+
+    #[test]
+    fn an_answer_whose_time_is_over_keeps_its_place_while_it_may_be_on_its_way() {
+        let mut fetches = Fetches::default();
+        (0..100).for_each(|author| add(&mut fetches, author, 1, 0));
+        let peer = Peer::Operator(Address([1; 20]));
+        let range = BatchRange {
+            lane: lane(1),
+            from: Sequence::ZERO,
+            to: Tip { sequence: Sequence::ZERO, batch: BatchId::ZERO },
+        };
+        let (request, since) = (Request::Batches(range), Timestamp(600));
+        let asked = Asked { peer, want: None, request, bulk: true, since, deadline: Timestamp(1_000) };
+        fetches.overdue.insert(AskId(1), asked);
+        let most = fetches.window.most();
+        assert_eq!(fetches.next_turns(Timestamp(1_000)).len(), most, "nobody answers, as far as is known");
+        fetches.window.answered(peer, 300, false);
+        let most = fetches.window.most();
+        assert_eq!(fetches.next_turns(Timestamp(1_000)).len(), most - 1);
+        assert_eq!(fetches.on_their_way(Timestamp(1_000)).min(), Some(Timestamp(1_200)));
+        assert_eq!(fetches.next_turns(Timestamp(1_200)).len(), most);
     }
 }

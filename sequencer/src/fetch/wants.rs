@@ -112,6 +112,8 @@ pub(super) struct Asked {
     pub(super) peer: Peer,
     pub(super) want: Option<WantKey>,
     pub(super) request: Request,
+    /// Whether it is for bulk content.
+    pub(super) bulk: bool,
     pub(super) since: Timestamp,
     pub(super) deadline: Timestamp,
 }

@@ -56,6 +56,9 @@ struct Draw {
     forgetful: Vec<usize>,
 }
 
+/// How long everything may take to be in order again, where links carry what is sent in no time to speak of.
+const SETTLE_MS: u64 = 30_000;
+
 /// The plan of a seed.
 pub fn draw(seed: u64, profile: Profile) -> Scenario {
     let mut rng = Rng::new(seed ^ 0xca_4ba1_6e00);
@@ -69,7 +72,7 @@ pub fn draw(seed: u64, profile: Profile) -> Scenario {
         name: format!("campaign, seed {seed}"),
         seed,
         duration_ms: duration,
-        settle_ms: 30_000,
+        settle_ms: SETTLE_MS,
         committee: CommitteeSpec { members, distribution, newcomers, ..CommitteeSpec::default() },
         params: draw.params(members),
         network: draw.network(),
@@ -87,12 +90,20 @@ pub fn draw(seed: u64, profile: Profile) -> Scenario {
     }
     scenario.committee.followers = if draw.rng.per_mille(150) { 2 } else { 0 };
     scenario.load = draw.loads(profile, crate::cluster::max_transaction_bytes(&scenario.params, members));
+    scenario.settle_ms += 2 * carrying_ms(&scenario);
     scenario.byzantine = draw.byzantine();
     scenario.fault = draw.faults(profile, scenario.nodes());
     if profile == Profile::Full {
         draw.settlement_layer(&mut scenario);
     }
     scenario
+}
+
+/// How long one link takes to carry all that clients send: whoever lost its disk has to get that. None where links are wide.
+fn carrying_ms(scenario: &Scenario) -> u64 {
+    let Some(mbit) = scenario.network.down_mbit else { return 0 };
+    let bits_a_second: f64 = scenario.load.iter().map(|load| load.rate * load.bytes as f64 * 8.0).sum();
+    (bits_a_second * scenario.duration_ms as f64 / (mbit * 1e6)) as u64
 }
 
 impl Draw {
