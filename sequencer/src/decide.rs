@@ -110,7 +110,7 @@ impl Sequencer {
         let staked = self
             .config
             .stakes
-            .stakes(epoch.plus(2), &Default::default())
+            .stakes(epoch.plus(2), &self.ledger.anchor())
             .is_some_and(|members| members.iter().any(|m| m.address == me));
         if !staked || self.is_member(epoch) || self.is_member(epoch.next()) || self.catchup.is_behind() {
             return;
@@ -125,7 +125,7 @@ impl Sequencer {
         let news = ready.statement.epoch == epoch
             && !state.ready.contains(&ready.signer)
             && !self.readies.contains_key(&ready.signer);
-        let staked = self.config.stakes.stakes(epoch.plus(2), &Default::default());
+        let staked = self.config.stakes.stakes(epoch.plus(2), &self.ledger.anchor());
         let known = staked.is_some_and(|members| members.iter().any(|member| member.address == ready.signer));
         if news
             && known

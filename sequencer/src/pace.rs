@@ -55,6 +55,13 @@ impl Sequencer {
         if round == Round::ZERO && self.pace.went_well && has_memory { Tips::Held } else { Tips::Available }
     }
 
+    /// What the next block says of the settlement layer. Only the first of an epoch needs anything new, and what is new may not
+    /// be known to others yet.
+    fn anchor_to_name(&self) -> L1Anchor {
+        let parent = self.ledger.anchor();
+        if self.ledger.opens_epoch() { self.config.stakes.anchor(&parent) } else { parent }
+    }
+
     fn build(&mut self, height: Height, round: Round, outputs: &mut Outputs) {
         let Some(me) = self.me else { return };
         if self.disk_low || self.halted.is_some() || height != self.ledger.height().next() {
@@ -64,7 +71,7 @@ impl Sequencer {
             proposer: me,
             origin_round: round,
             now: self.now,
-            l1_anchor: L1Anchor::default(),
+            l1_anchor: self.anchor_to_name(),
             signers: self.signers_for(height),
             cut: self.mempool.propose_cut(self.ledger.state(), self.tips_to_cut(round)),
             readies: self.readies.values().map(|ready| ready.signed().clone()).collect(),

@@ -110,10 +110,12 @@ impl Ledger {
         if ahead_ms > u64::from(self.params.clock_bound_ms) {
             return Some(SoftRefusal::Clock { ahead_ms });
         }
-        let Some(next) = stakes.stakes(header.epoch.next(), &header.l1_anchor) else {
+        // What the parent names already, a quorum looked at. Who started anew since need not know it.
+        let next = stakes.stakes(header.epoch.next(), &header.l1_anchor);
+        if next.is_none() && (self.opens_epoch() || header.l1_anchor != self.anchor()) {
             return Some(SoftRefusal::AnchorUnseen);
-        };
-        if self.opens_epoch() {
+        }
+        if let (Some(next), true) = (next, self.opens_epoch()) {
             let expected = self.standing()?.next(header.epoch.next(), &next);
             if expected.as_ref().map(Committee::members) != block.next_committee() {
                 return Some(SoftRefusal::NextCommittee);

@@ -46,7 +46,7 @@ pub use window::WindowBase;
 
 use squad_types::hash::blake3;
 use squad_types::{
-    ChainState, Committee, Digest, Domain, Encode, Epoch, Genesis, GenesisError, Header, HeaderHash, Height,
+    ChainState, Committee, Digest, Domain, Encode, Epoch, Genesis, GenesisError, Header, HeaderHash, Height, L1Anchor,
     NamespaceSpec, OrderedBlock, Params, Timestamp, TxId, ValidatorIndex,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -237,8 +237,13 @@ impl Ledger {
         self.window.len()
     }
 
+    /// The block of the settlement layer that the tip names.
+    pub fn anchor(&self) -> L1Anchor {
+        self.tip_header().map(|tip| tip.l1_anchor).unwrap_or_default()
+    }
+
     /// Whether the next block is the first one of an epoch, the very first included: it fixes the next epoch's committee.
-    fn opens_epoch(&self) -> bool {
+    pub(crate) fn opens_epoch(&self) -> bool {
         self.tip.is_none() || self.epoch_ends()
     }
 

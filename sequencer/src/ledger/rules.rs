@@ -180,7 +180,7 @@ impl Ledger {
     }
 
     fn check_anchor(&self, header: &Header) -> Result<(), InvalidBlock> {
-        let (found, parent) = (header.l1_anchor, self.tip_header().map(|tip| tip.l1_anchor).unwrap_or_default());
+        let (found, parent) = (header.l1_anchor, self.anchor());
         if found.number < parent.number || (found.number == parent.number && found.hash != parent.hash) {
             return Err(InvalidBlock::Anchor { found: found.number, parent: parent.number });
         }

@@ -9,6 +9,12 @@ use std::collections::BTreeMap;
 pub trait StakeTable: Send + Sync {
     /// Everybody at stake for `epoch` as of `anchor`, ascending by address; none if that anchor is not known here yet.
     fn stakes(&self, epoch: Epoch, anchor: &L1Anchor) -> Option<Vec<Member>>;
+
+    /// What a proposal that opens an epoch names, on top of a block that names `parent`: that or something newer, and nothing
+    /// that others cannot be expected to know.
+    fn anchor(&self, parent: &L1Anchor) -> L1Anchor {
+        *parent
+    }
 }
 
 /// The stakes of a genesis file, with changes by epoch where a schedule was agreed on in advance.

@@ -1,13 +1,19 @@
-//! The settlement layer's stake table, as each node sees it: all see the same, each in its own time.
+//! The settlement layer and its stake table, as each node sees it: all see the same blocks, each in its own time.
 
 use super::config::address;
 use super::{Cluster, ClusterConfig, StakeTableChange};
 use crate::network::NodeIndex;
 use crate::queue::Instant;
 use squad_sequencer::ledger::{GenesisStakeTable, StakeTable};
-use squad_types::{Epoch, Genesis, L1Anchor, Member, Stake};
+use squad_types::{Digest, Epoch, Genesis, L1Anchor, Member, Stake};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Microseconds from one block of the settlement layer to the next.
+const BLOCK: u64 = 500_000;
+
+/// Blocks that a proposer leaves others to see what it has seen.
+const SETTLED: u64 = 1;
 
 /// What stands from an epoch on, and when the settlement layer has it.
 #[derive(Debug)]
@@ -53,7 +59,7 @@ pub(crate) struct View {
     /// How far it had come when the present lag began.
     reached: AtomicU64,
     lag: AtomicU64,
-    /// Whether it takes what it saw last for all there is, in place of knowing that it lags.
+    /// Whether it takes blocks that it has not seen for known, with what it saw last.
     unaware: AtomicBool,
 }
 
@@ -81,20 +87,31 @@ impl View {
     }
 }
 
+/// The block of that number; there is one of each.
+fn block(number: u64) -> L1Anchor {
+    let mut hash = [0; 32];
+    hash[..8].copy_from_slice(&number.to_be_bytes());
+    L1Anchor { number, hash: Digest(hash) }
+}
+
 impl StakeTable for View {
     fn stakes(&self, epoch: Epoch, anchor: &L1Anchor) -> Option<Vec<Member>> {
-        let head = self.head();
+        let (at, head) = (anchor.number.saturating_mul(BLOCK), self.head());
+        let known = *anchor == block(anchor.number) && (at <= head || self.unaware.load(Ordering::Relaxed));
         let mut newest = self.layer.tables.iter().rev().filter(|table| table.epoch <= epoch);
-        let seen = |table: &&Table| table.at.0 <= head;
-        let table =
-            if self.unaware.load(Ordering::Relaxed) { newest.find(seen)? } else { newest.next().filter(seen)? };
+        let table = newest.find(|table| table.at.0 <= at.min(head)).filter(|_| known)?;
         table.stakes.stakes(epoch, anchor)
+    }
+
+    fn anchor(&self, parent: &L1Anchor) -> L1Anchor {
+        let newest = block((self.head() / BLOCK).saturating_sub(SETTLED));
+        if newest.number > parent.number { newest } else { *parent }
     }
 }
 
 impl Cluster {
-    /// Makes a node see the settlement layer's stake table this much later, in microseconds; zero ends it. It then knows of no
-    /// table that it has not seen or, if `unaware`, takes the one before for it.
+    /// Makes a node see the settlement layer this much later, in microseconds; zero ends it. It then knows no block that it has
+    /// not seen or, if `unaware`, knows all of them and takes the stakes that it saw last for theirs.
     pub fn lag_l1(&mut self, node: NodeIndex, micros: u64, unaware: bool) {
         self.views[node].set_lag(micros, unaware);
     }

@@ -152,5 +152,17 @@ fn a_clock_ahead_and_an_unseen_anchor_only_refuse_softly() {
     assert_eq!(chain.ledger.soft_check(&block, at.minus(500), &chain.stakes), None);
     let ahead = chain.ledger.soft_check(&block, at.minus(501), &chain.stakes);
     assert_eq!(ahead, Some(SoftRefusal::Clock { ahead_ms: 501 }));
-    assert_eq!(chain.ledger.soft_check(&block, at, &Unseen), Some(SoftRefusal::AnchorUnseen));
+    let naming = |chain: &Chain, number| {
+        let anchor = L1Anchor { number, hash: Digest([number as u8; 32]) };
+        let (block, _) = chain.build(Draft { l1_anchor: anchor, ..chain.draft(0) }).unwrap();
+        chain.ledger.soft_check(&block, block.header().timestamp, &Unseen)
+    };
+    assert!(!chain.ledger.opens_epoch());
+    assert_eq!(chain.ledger.soft_check(&block, at, &Unseen), None, "what the parent names needs nobody's view");
+    assert_eq!(naming(&chain, 7), Some(SoftRefusal::AnchorUnseen), "another one does");
+    let mut chain = Chain::new(4);
+    assert!(chain.ledger.opens_epoch());
+    assert_eq!(naming(&chain, 0), Some(SoftRefusal::AnchorUnseen), "and so does the next committee");
+    chain.advance(90);
+    assert_eq!(naming(&chain, 7), Some(SoftRefusal::AnchorUnseen));
 }
