@@ -20,28 +20,33 @@ library Merkle {
         uint256 left = Codec.length(input, cursor, MAX_SIBLINGS);
         uint256 after_ = cursor.offset + 32 * left;
         if (after_ > input.length) revert Codec.Malformed(cursor.offset);
-        bool possible = index == expectedIndex && index < count;
-        bytes32 hash = leaf;
-        uint256 width = count;
-        uint256 place = index;
-        while (possible && width > 1) {
-            bool isRight = place % 2 == 1;
-            if (isRight || place + 1 < width) {
-                if (left == 0) {
-                    possible = false;
-                    break;
-                }
-                --left;
-                bytes32 sibling = Codec.word(input, cursor);
-                hash = isRight
-                    ? sha256(abi.encodePacked(uint8(1), sibling, hash))
-                    : sha256(abi.encodePacked(uint8(1), hash, sibling));
-            }
-            place /= 2;
-            width = (width + 1) / 2;
-        }
+        uint256 next = cursor.offset;
         cursor.offset = after_;
-        if (!possible || left != 0) return bytes32(0);
+        if (index != expectedIndex || index >= count) return bytes32(0);
+        bytes32 hash = leaf;
+        // One piece of memory for all nodes: their tag and two hashes.
+        bytes memory node = abi.encodePacked(uint8(1), hash, hash);
+        unchecked {
+            for (
+                (uint256 place, uint256 width) = (index, count);
+                width > 1;
+                (place, width) = (place / 2, (width + 1) / 2)
+            ) {
+                bool isRight = place % 2 == 1;
+                // An odd last one is passed up.
+                if (!isRight && place + 1 == width) continue;
+                if (left == 0) return bytes32(0);
+                --left;
+                assembly ("memory-safe") {
+                    let first := add(node, 33)
+                    mstore(add(first, mul(32, isRight)), hash)
+                    calldatacopy(add(first, mul(32, iszero(isRight))), add(input.offset, next), 32)
+                    next := add(next, 32)
+                }
+                hash = sha256(node);
+            }
+        }
+        if (left != 0) return bytes32(0);
         return sha256(abi.encodePacked(uint8(2), uint64(count), hash));
     }
 }
