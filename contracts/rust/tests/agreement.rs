@@ -2,81 +2,28 @@
 //! EVM, over evidence of every kind, true, nearly true and mangled.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod common;
+
 use bytes::Bytes;
-use revm::{
-    Context, ExecuteCommitEvm, ExecuteEvm, MainBuilder, MainContext, MainnetEvm,
-    context::{BlockEnv, CfgEnv, Journal, TxEnv},
-    database::{CacheDB, EmptyDB},
-    primitives::{TxKind, hardfork::SpecId},
-};
+use common::{CASES, Deployed, Draw, SHARDS};
 use squad_contracts::Judged;
 use squad_types::*;
 use std::collections::BTreeMap;
 
-/// Cases of evidence.
-const CASES: u64 = 100_000;
-/// Threads that they are shared out to.
-const SHARDS: u64 = 4;
-
 const NETWORK: NetworkId = NetworkId([0x51; 32]);
 
-type Evm = MainnetEvm<Context<BlockEnv, TxEnv, CfgEnv, CacheDB<EmptyDB>, Journal<CacheDB<EmptyDB>>>>;
-
-/// The contract in an EVM of its own.
-struct Judge {
-    evm: Evm,
-    at: alloy_primitives::Address,
-}
+struct Judge(Deployed);
 
 impl Judge {
     fn deploy() -> Self {
-        let mut cfg = CfgEnv::new_with_spec(SpecId::PRAGUE);
-        cfg.tx_gas_limit_cap = Some(u64::MAX);
-        cfg.disable_nonce_check = true;
-        let mut evm = Context::mainnet().with_db(CacheDB::new(EmptyDB::default())).with_cfg(cfg).build_mainnet();
-        let code = squad_contracts::evidence_verifier().create_for(&NETWORK);
-        let create = TxEnv::builder().kind(TxKind::Create).data(code.into()).gas_limit(30_000_000);
-        let created = evm.transact_commit(create.build().unwrap()).unwrap();
-        let at = created.created_address().unwrap_or_else(|| panic!("the contract is not created: {created:?}"));
-        Self { evm, at }
+        Self(Deployed::create(squad_contracts::evidence_verifier().create_for(&NETWORK), 0))
     }
 
     /// What the contract says, and the gas that it took.
     fn judge(&mut self, evidence: &[u8]) -> (Option<Judged>, u64) {
-        let data = squad_contracts::judge(evidence).into();
-        let call = TxEnv::builder().kind(TxKind::Call(self.at)).data(data).gas_limit(1_000_000_000);
-        let result = self.evm.transact(call.build().unwrap()).unwrap().result;
-        let gas = result.tx_gas_used();
+        let result = self.0.call(squad_contracts::judge(evidence));
         let answer = result.is_success().then(|| squad_contracts::judged(result.output().unwrap()).unwrap());
-        (answer, gas)
-    }
-}
-
-/// Numbers that are the same each time.
-struct Draw(u64);
-
-impl Draw {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn one_in(&mut self, bound: u64) -> bool {
-        self.below(bound) == 0
-    }
-
-    fn hash(&mut self) -> [u8; 32] {
-        let mut hash = [0; 32];
-        hash[..8].copy_from_slice(&self.next().to_be_bytes());
-        hash[31] = self.below(3) as u8;
-        hash
+        (answer, result.tx_gas_used())
     }
 }
 
@@ -223,25 +170,6 @@ impl Maker {
         }
         AckProof { validator: ValidatorIndex(by as u16), ack: self.sign(by, statement), tip, path }
     }
-
-    /// Bytes that were changed in a place or two.
-    fn mangle(&mut self, bytes: &mut Vec<u8>) {
-        let at = self.draw.below(bytes.len() as u64) as usize;
-        match self.draw.below(6) {
-            0 => bytes[at] ^= 1 << self.draw.below(8),
-            1 => bytes[at] = self.draw.next() as u8,
-            2 => bytes.truncate(at),
-            3 => bytes.push(self.draw.next() as u8),
-            // The last byte of the last signature: its parity.
-            4 => *bytes.last_mut().unwrap() ^= 1,
-            _ => {
-                let (from, len) = (self.draw.below(bytes.len() as u64) as usize, self.draw.below(40) as usize);
-                let end = (from + len).min(bytes.len());
-                let piece = bytes[from..end].to_vec();
-                bytes.splice(at..at, piece);
-            }
-        }
-    }
 }
 
 fn by_rust(domain: &Domain, bytes: &[u8]) -> Option<Judged> {
@@ -260,7 +188,7 @@ fn agree(seed: u64, cases: u64) -> Counts {
         let evidence = maker.evidence();
         let mut bytes = evidence.to_bytes().to_vec();
         if maker.draw.one_in(3) {
-            maker.mangle(&mut bytes);
+            maker.draw.mangle(&mut bytes);
         }
         let rust = by_rust(&maker.domain, &bytes);
         let (solidity, _) = judge.judge(&bytes);
