@@ -3,9 +3,28 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use squad_types::{
-    CommitCertificate, Confirmation, FeeHint, Header, HeaderHash, Member, NamespaceBlock, NamespaceId, NamespaceProof,
-    Tier, Timestamp, Transaction, TxId,
+    CommitCertificate, Committee, Confirmation, Digest, Encode as _, FeeHint, Header, HeaderHash, Member,
+    NamespaceBlock, NamespaceId, NamespaceProof, Tier, Timestamp, Transaction, TxId,
 };
+
+/// An epoch's committee.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitteeView {
+    /// Its epoch and members.
+    #[serde(flatten)]
+    pub committee: Committee,
+    /// What headers call it: keccak256 of the bytes.
+    pub hash: Digest,
+    /// Its canonical form in hex, as a contract takes it.
+    pub bytes: String,
+}
+
+impl From<Committee> for CommitteeView {
+    fn from(committee: Committee) -> Self {
+        let (hash, bytes) = (committee.hash(), format!("0x{}", hex::encode(committee.to_bytes())));
+        Self { committee, hash, bytes }
+    }
+}
 
 /// A transaction of a block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -161,6 +161,30 @@ mod remote {
     }
 
     #[tokio::test]
+    async fn what_a_contract_takes_are_the_bytes_of_confirmation_and_committee() {
+        let served = Served::new(Limits::default()).await;
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let (genesis, now) = (write_genesis(&served.node, &dir), served.node.genesis().time.plus(1_000));
+        let submit = |tier: &str| {
+            let url = served.url("");
+            format!("squad submit --rpc {url} --namespace bytes --text {tier} --wait {tier} --out {}", at(tier))
+        };
+        let save =
+            |tier: &str| format!("squad verify {} --genesis {genesis} --at {now} --save-bytes {}", at(tier), at("b"));
+        go(submit("secured")).await.unwrap();
+        assert!(format!("{:#}", go(save("secured")).await.unwrap_err()).contains("secured: wait for it"));
+        go(submit("ordered")).await.unwrap();
+        assert_eq!(go(save("ordered")).await.unwrap(), ExitCode::SUCCESS);
+        let saved: serde_json::Value = serde_json::from_slice(&std::fs::read(at("b")).unwrap()).unwrap();
+        let bytes = |name: &str| bytes::Bytes::from(hex::decode(&saved[name].as_str().unwrap()[2..]).unwrap());
+        let text = std::fs::read_to_string(at("ordered")).unwrap();
+        let confirmation = squad_client::json::confirmation(serde_json::from_str(&text).unwrap()).unwrap();
+        assert_eq!(squad_types::Decode::from_bytes(bytes("confirmation")), Ok(confirmation));
+        assert_eq!(squad_types::Decode::from_bytes(bytes("committee")), Ok(served.node.genesis().committee().unwrap()));
+    }
+
+    #[tokio::test]
     async fn watching_prints_verified_blocks_and_ends_at_its_count() {
         let served = Served::new(Limits::default()).await;
         let dir = tempfile::tempdir().unwrap();

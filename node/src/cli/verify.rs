@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use serde_json::json;
 use squad_client::{CommitteeFollower, Pin, Place, TrustedCommittee, VerifiedConfirmation, VerifyError};
-use squad_types::{Epoch, Timestamp};
+use squad_types::{Encode as _, Epoch, Tier, Timestamp};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,6 +38,9 @@ pub struct VerifyArgs {
     /// Write the hash of that committee, with network, epoch and time: short enough to be published
     #[arg(long, value_name = "FILE")]
     pub save_pin: Option<PathBuf>,
+    /// Write the confirmation and that committee as the contract `CertificateVerifier` takes them: their bytes in hex (JSON)
+    #[arg(long, value_name = "FILE")]
+    pub save_bytes: Option<PathBuf>,
     /// The time to check at, in milliseconds since 1970; now, if it is not given
     #[arg(long, value_name = "MILLISECONDS")]
     pub at: Option<u64>,
@@ -89,6 +92,11 @@ pub(super) async fn run(args: VerifyArgs, output: Output) -> anyhow::Result<Exit
     let confirmation = value
         .and_then(|value| squad_client::json::confirmation(value).context("it is no confirmation"))
         .with_context(|| args.file.display().to_string())?;
+    let tier = confirmation.tier();
+    ensure!(
+        args.save_bytes.is_none() || tier == Tier::Ordered,
+        "a contract takes confirmations of tier ordered, and this one is {tier}: wait for it to be ordered"
+    );
     let now = args.at.map_or_else(super::now, Timestamp);
     let remote = args.rpc.as_deref().map(Remote::new).transpose()?;
     let first = trusted(&args, remote.as_ref()).await?;
@@ -101,8 +109,13 @@ pub(super) async fn run(args: VerifyArgs, output: Output) -> anyhow::Result<Exit
     let committee = follower.committee(epoch).unwrap_or_else(|| follower.newest());
     let outcome = squad_client::verify(&confirmation, committee, now);
     if outcome.is_ok() {
-        let saved =
-            [(&args.save_committee, committee.to_json()), (&args.save_pin, serde_json::to_string(&committee.pin())?)];
+        let in_hex = |bytes: bytes::Bytes| format!("0x{}", hex::encode(bytes));
+        let (shown, members) = (in_hex(confirmation.to_bytes()), in_hex(committee.committee().to_bytes()));
+        let saved = [
+            (&args.save_committee, committee.to_json()),
+            (&args.save_pin, serde_json::to_string(&committee.pin())?),
+            (&args.save_bytes, json!({ "confirmation": shown, "committee": members }).to_string()),
+        ];
         for (path, text) in saved.iter().filter_map(|(path, text)| Some((path.as_ref()?, text))) {
             std::fs::write(path, format!("{text}\n")).with_context(|| path.display().to_string())?;
         }

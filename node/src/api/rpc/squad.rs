@@ -5,12 +5,10 @@ use crate::api::backend::{CertifiedHeader, Source};
 use crate::api::entry::{NamespaceName, decode_hex};
 use crate::api::rejection::{RejectCode, Rejected};
 use crate::api::status::NodeStatus;
-use crate::api::view::{BlockView, ConfirmationView};
+use crate::api::view::{BlockView, CommitteeView, ConfirmationView};
 use jsonrpsee::server::{RegisterMethodError, RpcModule};
 use serde::{Deserialize, Deserializer};
-use squad_types::{
-    Committee, Encode, Epoch, Evidence, Genesis, Height, NamespaceId, NamespaceSpec, Tier, Timestamp, TxId,
-};
+use squad_types::{Encode, Epoch, Evidence, Genesis, Height, NamespaceId, NamespaceSpec, Tier, Timestamp, TxId};
 
 pub(super) fn register(module: &mut RpcModule<Context>) -> Result<(), RegisterMethodError> {
     method!(module, "squad_sendTransaction", send);
@@ -125,7 +123,7 @@ async fn header(context: &Context, _: &Origin, mut args: Args) -> Result<Certifi
     context.gate.backend().header(height).await?.ok_or_else(|| not_there(height, context))
 }
 
-async fn committee(context: &Context, _: &Origin, mut args: Args) -> Result<Committee, Rejected> {
+async fn committee(context: &Context, _: &Origin, mut args: Args) -> Result<CommitteeView, Rejected> {
     let epoch: Option<Epoch> = args.optional("epoch")?;
     args.end()?;
     let backend = context.gate.backend();
@@ -134,7 +132,7 @@ async fn committee(context: &Context, _: &Origin, mut args: Args) -> Result<Comm
         None => backend.status().await.epoch,
     };
     let unknown = || Rejected::new(RejectCode::NotFound, format!("the committee of epoch {epoch} is not known here"));
-    backend.committee(epoch).await?.ok_or_else(unknown)
+    backend.committee(epoch).await?.map(CommitteeView::from).ok_or_else(unknown)
 }
 
 /// The canonical form of a `CommitteeProof`, in hex.

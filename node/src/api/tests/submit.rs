@@ -220,6 +220,9 @@ async fn the_chain_can_be_read_height_by_height() {
     assert_eq!(refused(client.request("squad_getHeader", rpc_params![2]).await).0, "not_found");
     let committee: Value = client.request("squad_getCommittee", rpc_params![0]).await.unwrap();
     assert_eq!(committee["members"].as_array().unwrap().len(), 4);
+    let bytes = hex::decode(committee["bytes"].as_str().unwrap().trim_start_matches("0x")).unwrap();
+    assert_eq!(committee["hash"], hex(&squad_types::hash::keccak256(&bytes)));
+    assert_eq!(squad_types::Decode::from_bytes(bytes.into()), Ok(genesis.committee().unwrap()));
     assert_eq!(refused(client.request("squad_getCommittee", rpc_params![7]).await).0, "not_found");
     let proof: String = client.request("squad_getCommitteeProof", rpc_params![1]).await.unwrap();
     assert!(proof.starts_with("0x"));
