@@ -5,6 +5,12 @@
 //! `npm run check` in `contracts/` compares the two.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod certificate;
+
+pub use certificate::{
+    Anchor, BadVerdict, COMMITTEE_EVENT, Followed, Shown, advance, certificate_verifier, followed, shown, verify,
+};
+
 use serde::Deserialize;
 use squad_types::{Address, NetworkId};
 

@@ -45,7 +45,7 @@ library Statements {
     bytes32 private constant ACK = keccak256("Ack(uint64 epoch,uint64 counter,bytes32 root)");
 
     /// Half of secp256k1's group order. Above it lies the second form of each signature, which `ecrecover` takes.
-    uint256 private constant HALF_ORDER = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0;
+    uint256 internal constant HALF_ORDER = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0;
 
     /// The domain of a network, which is the hash of its genesis.
     function domain(bytes32 network) internal pure returns (bytes32) {
@@ -55,6 +55,16 @@ library Statements {
     /// Whether the signature is its signer's.
     function holds(Said memory said) internal pure returns (bool) {
         return said.signer != address(0) && ecrecover(said.digest, said.v, said.r, said.s) == said.signer;
+    }
+
+    /// What a precommit for a block signs.
+    function precommit(bytes32 separator, uint256 height, uint256 round, bytes32 block_)
+        internal
+        pure
+        returns (bytes32)
+    {
+        bytes32 structHash = keccak256(abi.encode(PRECOMMIT, height, round, block_));
+        return keccak256(abi.encodePacked(hex"1901", separator, structHash));
     }
 
     function vote(bytes32 separator, bytes calldata input, Cursor memory cursor) internal pure returns (Said memory) {
