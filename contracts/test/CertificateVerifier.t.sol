@@ -23,6 +23,25 @@ interface Vm {
     function expectRevert(bytes calldata expected) external;
 }
 
+/// A bridge as docs/rollups.md has it.
+contract Bridge {
+    CertificateVerifier private immutable verifier;
+    uint32 private constant ROLLUP = 2;
+    mapping(bytes32 id => bool) private used;
+    uint256 public received;
+
+    constructor(CertificateVerifier verifier_) {
+        verifier = verifier_;
+    }
+
+    function receive_(bytes calldata message, bytes calldata confirmation, bytes calldata committee) external {
+        Ordered memory shown = verifier.verify(confirmation, committee);
+        require(shown.namespace == ROLLUP && shown.dataHash == sha256(message) && !used[shown.id]);
+        used[shown.id] = true;
+        ++received;
+    }
+}
+
 contract CertificateVerifierTest {
     Vm private constant vm = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
     bytes32 private constant NETWORK = keccak256("a network");
@@ -285,6 +304,18 @@ contract CertificateVerifierTest {
         vm.expectRevert(Certificate.NoCommittee.selector);
         verifier.verify(given, list);
         delete anchored;
+    }
+
+    function test_aBridgeActsOnAMessageOnce() public {
+        Bridge bridge = new Bridge(verifier);
+        bytes memory message = "deposit alice 5";
+        bytes memory given = confirmation(2, sha256(message), 9, 0x07);
+        bytes memory elsewhere = confirmation(3, sha256(message), 9, 0x07);
+        bridge.receive_(message, given, committee(EPOCH));
+        (bool again,) = address(bridge).call(abi.encodeCall(bridge.receive_, (message, given, committee(EPOCH))));
+        (bool other,) = address(bridge).call(abi.encodeCall(bridge.receive_, ("x", given, committee(EPOCH))));
+        (bool foreign,) = address(bridge).call(abi.encodeCall(bridge.receive_, (message, elsewhere, committee(EPOCH))));
+        require(!again && !other && !foreign && bridge.received() == 1, "acts on what it should not");
     }
 
     function test_tiersBelowT2AreRefusedByName() public {
