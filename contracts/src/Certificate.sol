@@ -82,13 +82,16 @@ library Certificate {
         bytes calldata input,
         Cursor memory cursor
     ) internal view {
-        uint256 height = Codec.number(input, cursor, 8);
-        uint256 round = Codec.number(input, cursor, 4);
-        bytes32 block_ = Codec.word(input, cursor);
+        uint256 start = cursor.offset;
+        cursor.offset = start + 44;
+        uint256 bitmap = start + 48;
+        uint256 length = signers(input, cursor);
+        // All of what stands before the set of places is there, now that it was read.
+        uint256 height = word(input, start) >> 192;
+        uint256 round = uint32(word(input, start + 8) >> 224);
+        bytes32 block_ = bytes32(word(input, start + 12));
         if (block_ == bytes32(0)) revert ZeroBlock();
         if (block_ != decided.hash || height != decided.height) revert OtherBlock(block_, uint64(height));
-        uint256 bitmap = cursor.offset + 4;
-        uint256 length = signers(input, cursor);
         uint256 left = Codec.length(input, cursor, MAX_COMMITTEE);
         uint256 offset = cursor.offset;
         cursor.offset = offset + 65 * left;
@@ -194,7 +197,7 @@ library Certificate {
     }
 
     /// The word at an offset of which the caller knows that what it takes of it is there.
-    function word(bytes calldata input, uint256 offset) private pure returns (uint256 value) {
+    function word(bytes calldata input, uint256 offset) internal pure returns (uint256 value) {
         assembly ("memory-safe") {
             value := calldataload(add(input.offset, offset))
         }

@@ -201,9 +201,9 @@ contract CertificateVerifier {
         pure
         returns (bool holds, uint64 index, uint256 leaves)
     {
-        Cursor memory start = Cursor(cursor.offset);
-        index = uint64(Codec.number(input, start, 8));
-        leaves = Codec.number(input, start, 8);
+        // If they are not there, the path is not either.
+        uint256 both = Certificate.word(input, cursor.offset);
+        (index, leaves) = (uint64(both >> 192), uint64(both >> 128));
         bytes32 found = Merkle.root(input, cursor, leaf, index);
         // An impossible path leads to zero, and nothing keeps a liar from signing that.
         holds = found == root && found != bytes32(0);
