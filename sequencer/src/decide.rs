@@ -127,11 +127,11 @@ impl Sequencer {
             && !self.readies.contains_key(&ready.signer);
         let staked = self.config.stakes.stakes(epoch.plus(2), &self.ledger.anchor());
         let known = staked.is_some_and(|members| members.iter().any(|member| member.address == ready.signer));
-        if news
-            && known
-            && !self.ledger.committees().any(|c| c.contains(&ready.signer))
-            && self.readies.len() < MAX_READY
-        {
+        // Who was a member before and was left out since is a newcomer like others.
+        let in_office = [epoch, epoch.next()]
+            .into_iter()
+            .any(|epoch| self.ledger.committee(epoch).is_some_and(|committee| committee.contains(&ready.signer)));
+        if news && known && !in_office && self.readies.len() < MAX_READY {
             self.readies.insert(ready.signer, ready);
         }
     }

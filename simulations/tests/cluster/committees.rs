@@ -1,5 +1,6 @@
 //! The committee changes while the network runs.
 
+use squad_sequencer::Memory;
 use squad_simulations::cluster::StakeTableChange;
 use squad_simulations::scenario::parse;
 use squad_simulations::simulation::{Simulation, Verdict};
@@ -60,6 +61,30 @@ fn a_newcomer_joins_and_a_leaver_leaves() {
     assert!(cluster.run_until(5_000, |c| ids.iter().all(|id| c.invariants.ordered_at(id).is_some())));
     let id = cluster.submit(4, 100);
     assert!(cluster.run_until(5_000, |c| c.invariants.ordered_at(&id).is_some()), "the newcomer's lane is not ordered");
+}
+
+#[test]
+fn an_operator_that_was_left_out_while_it_was_away_is_back_two_epochs_after_its_return() {
+    let mut config = short_epochs(93);
+    config.stakes = vec![1; 5];
+    let mut cluster = Cluster::new(&config);
+    cluster.start_all();
+    let epoch = |cluster: &Cluster| cluster.nodes[0].sequencer.as_ref().unwrap().status().epoch;
+    assert!(cluster.run_until(5_000, |c| c.height(4) >= Height(5)));
+    cluster.crash(4);
+    let committee_of = |cluster: &Cluster, epoch: Epoch| {
+        cluster.nodes[0].sequencer.as_ref().unwrap().ledger().committee(epoch).map(|committee| committee.len())
+    };
+    assert!(cluster.run_until(60_000, |c| committee_of(c, epoch(c)) == Some(4)), "it is never left out");
+    cluster.restart_in(4, 1, Memory::Kept);
+    let back = epoch(&cluster).plus(3);
+    let member = |cluster: &Cluster| committee_of(cluster, epoch(cluster)) == Some(5);
+    assert!(cluster.run_until(60_000, |c| member(c) || epoch(c) > back), "the network stands");
+    assert!(member(&cluster), "not back in epoch {back}");
+    let takes = |cluster: &Cluster| cluster.nodes[4].sequencer.as_ref().unwrap().status().closed.is_none();
+    assert!(cluster.run_until(5_000, takes), "it takes nothing");
+    let id = cluster.submit(4, 100);
+    assert!(cluster.run_until(5_000, |c| c.invariants.ordered_at(&id).is_some()), "its lane is not ordered");
 }
 
 /// A newcomer that the settlement layer has from the second second on, when epoch 1 is under way; the change is for epoch 3.
