@@ -70,6 +70,7 @@ pub fn genesis(signers: &[EcdsaSigner]) -> Genesis {
             spec(2, "bytes", NamespaceKind::Opaque),
         ],
         validators: members(signers),
+        settlement: None,
     }
 }
 

@@ -13,6 +13,8 @@ mod abi;
 mod endpoints;
 mod error;
 mod follow;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -1,133 +1,23 @@
 //! Against servers on loopback that tell the truth, lie, stall, lag or refuse.
 
-use crate::abi::StakeTable::{committeeCall, committeeReturn};
+use crate::testing::{CHAIN, Chain, Manner, Shared, TABLE, member, servers};
 use crate::{Anchored, Endpoints, EndpointsConfig, FollowConfig, Follower, L1Error, Step, View};
-use alloy_primitives::{Address, B256, keccak256};
-use alloy_sol_types::SolCall as _;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse as _, Response};
-use axum::{Json, Router, routing};
-use serde_json::{Value, json};
 use squad_sequencer::ledger::StakeTable as _;
-use squad_types::{Committee, Digest, Epoch, Genesis, L1Anchor, Member, Params, Stake, Timestamp};
-use std::sync::{Arc, Mutex};
+use squad_types::{Digest, Epoch, Genesis, L1Anchor, Member, Params, Stake, Timestamp};
+use std::sync::Arc;
 use std::time::Duration;
-
-const CHAIN: u64 = 31_337;
-const TABLE: Address = Address::repeat_byte(7);
-
-#[derive(Clone, Debug)]
-enum Manner {
-    True,
-    Stalls,
-    Refuses,
-    /// Says that other operators are at stake.
-    Lies,
-}
-
-/// A settlement layer as one server sees it.
-#[derive(Clone, Debug)]
-struct Chain {
-    manner: Manner,
-    id: u64,
-    finalized: u64,
-    fork: u8,
-    members: Vec<(u8, u64)>,
-    wrong_hash: bool,
-    asked: u64,
-}
-
-impl Default for Chain {
-    fn default() -> Self {
-        let members = vec![(1, 10), (2, 20), (3, 30), (4, 40)];
-        Self { manner: Manner::True, id: CHAIN, finalized: 100, fork: 0, members, wrong_hash: false, asked: 0 }
-    }
-}
-
-impl Chain {
-    fn hash(&self, number: u64) -> B256 {
-        keccak256([&number.to_be_bytes()[..], &[self.fork]].concat())
-    }
-
-    fn block(&self, number: u64) -> Value {
-        let zero = format!("{:#066x}", 0);
-        json!({
-            "number": format!("{number:#x}"), "hash": self.hash(number), "parentHash": zero, "sha3Uncles": zero,
-            "miner": Address::ZERO, "stateRoot": zero, "transactionsRoot": zero, "receiptsRoot": zero,
-            "logsBloom": format!("0x{}", "0".repeat(512)), "difficulty": "0x0", "gasLimit": "0x1", "gasUsed": "0x0",
-            "timestamp": "0x1", "extraData": "0x", "mixHash": zero, "nonce": "0x0000000000000000", "size": "0x1",
-            "uncles": [], "transactions": [],
-        })
-    }
-
-    fn committee(&self) -> String {
-        let extra = if matches!(self.manner, Manner::Lies) { vec![(9, 1_000)] } else { Vec::new() };
-        let all = self.members.iter().copied().chain(extra);
-        let key = |id: u8| squad_types::Address([id; 20]);
-        let members: Vec<Member> = all.map(|(id, stake)| Member { address: key(id), stake: Stake(stake) }).collect();
-        let hash =
-            Committee::new(Epoch::ZERO, members.clone()).map(|committee| committee.hash()).unwrap_or(Digest::ZERO);
-        let hash = if self.wrong_hash { B256::repeat_byte(1) } else { B256::from(hash.0) };
-        let member = |member: &Member| crate::abi::Member { key: member.address.0.into(), stake: member.stake.0 };
-        let answer = committeeReturn { members: members.iter().map(member).collect(), hash };
-        format!("0x{}", alloy_primitives::hex::encode(committeeCall::abi_encode_returns(&answer)))
-    }
-
-    fn answer(&self, method: &str, params: &Value) -> Value {
-        match method {
-            "eth_chainId" => json!(format!("{:#x}", self.id)),
-            "eth_getBlockByNumber" if params[0] == "finalized" => self.block(self.finalized),
-            "eth_getBlockByNumber" => {
-                let number = u64::from_str_radix(params[0].as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
-                if number <= self.finalized + 2 { self.block(number) } else { Value::Null }
-            }
-            "eth_call" => {
-                assert_eq!(params[0]["to"], json!(TABLE));
-                assert!(params[1]["blockHash"].is_string(), "a call names its block by hash: {params}");
-                json!(self.committee())
-            }
-            other => panic!("{other} is not asked for"),
-        }
-    }
-}
-
-type Shared = Arc<Mutex<Chain>>;
-
-async fn handle(State(chain): State<Shared>, Json(request): Json<Value>) -> Response {
-    let chain = {
-        let mut chain = chain.lock().unwrap();
-        chain.asked += 1;
-        chain.clone()
-    };
-    match chain.manner {
-        Manner::Stalls => std::future::pending().await,
-        Manner::Refuses => (StatusCode::TOO_MANY_REQUESTS, "slow down").into_response(),
-        Manner::True | Manner::Lies => {
-            let result = chain.answer(request["method"].as_str().unwrap(), &request["params"]);
-            Json(json!({ "jsonrpc": "2.0", "id": request["id"], "result": result })).into_response()
-        }
-    }
-}
-
-/// Servers of one chain, each to be changed on its own.
-async fn servers(count: usize) -> (Vec<Shared>, Vec<String>) {
-    let (mut chains, mut urls) = (Vec::new(), Vec::new());
-    for _ in 0..count {
-        let chain = Shared::default();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        urls.push(format!("http://{}/some-key", listener.local_addr().unwrap()));
-        let app = Router::new().fallback(routing::post(handle)).with_state(Arc::clone(&chain));
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        chains.push(chain);
-    }
-    (chains, urls)
-}
 
 fn genesis() -> Genesis {
     let validators = vec![Member { address: squad_types::Address([1; 20]), stake: Stake(1) }];
     let name = "test".to_owned();
-    Genesis { name, time: Timestamp(1), params: Params::default(), namespaces: Vec::new(), validators }
+    Genesis {
+        name,
+        time: Timestamp(1),
+        params: Params::default(),
+        namespaces: Vec::new(),
+        validators,
+        settlement: None,
+    }
 }
 
 fn endpoints(urls: &[String], agree: usize, timeout_ms: u64) -> Result<Endpoints, L1Error> {
@@ -168,7 +58,7 @@ async fn stakes_are_read_at_every_eighth_final_block_some_way_behind_the_newest(
     assert_eq!(weights(&view, &L1Anchor { number: 96, hash: Digest([3; 32]) }), None, "another block of that number");
     assert_eq!(weights(&view, &L1Anchor::default()), Some(vec![1]), "before there is any, the genesis counts");
 
-    change(&chains[0], |chain| (chain.finalized, chain.members) = (107, vec![(1, 10), (5, 50)]));
+    change(&chains[0], |chain| (chain.finalized, chain.members) = (107, vec![member(1, 10), member(5, 50)]));
     assert_eq!(follower.step().await.unwrap(), Step::Read { blocks: 1, number: 104, members: 2 });
     assert_eq!(weights(&view, &known(&chain, 104)), Some(vec![10, 50]));
     assert_eq!(weights(&view, &known(&chain, 96)), Some(vec![10, 20, 30, 40]));
@@ -266,8 +156,8 @@ async fn a_final_block_that_changes_stops_the_view_until_it_is_back() {
 async fn an_answer_that_is_no_committee_is_not_taken() {
     let wrong: [(&str, fn(&mut Chain)); 3] = [
         ("its hash is", |chain| chain.wrong_hash = true),
-        ("ascending", |chain| chain.members = vec![(2, 1), (1, 1)]),
-        ("no stake", |chain| chain.members = vec![(2, 0)]),
+        ("ascending", |chain| chain.members = vec![member(2, 1), member(1, 1)]),
+        ("no stake", |chain| chain.members = vec![member(2, 0)]),
     ];
     for (what, how) in wrong {
         let (chains, urls) = servers(1).await;

@@ -41,7 +41,7 @@ pub fn assemble(
     namespaces: Vec<NamespaceSpec>,
     validators: Vec<Member>,
 ) -> Result<Genesis, GenesisError> {
-    let mut genesis = Genesis { name: name.to_owned(), time, params, namespaces, validators };
+    let mut genesis = Genesis { name: name.to_owned(), time, params, namespaces, validators, settlement: None };
     genesis.validators.sort();
     genesis.namespaces.sort_by_key(|namespace| namespace.id);
     genesis.check()?;

@@ -41,6 +41,10 @@ pub struct NodeMetrics {
     pub disk_free_bytes: IntGauge,
     /// Milliseconds by which this clock is ahead of the other operators'.
     pub clock_skew: IntGauge,
+    /// The newest block of the settlement layer whose stakes are known here.
+    pub l1_block: IntGauge,
+    /// Looks at the settlement layer that failed, since the start.
+    pub l1_failures: IntCounter,
     /// Blocks decided since the start.
     pub blocks: IntCounter,
     /// Rounds above the first, since the start.
@@ -94,6 +98,8 @@ impl NodeMetrics {
             evidence: made.gauge("evidence", "Proofs of misbehaviour kept")?,
             disk_free_bytes: made.gauge("disk_free_bytes", "Free bytes where the data directory lies")?,
             clock_skew: made.gauge("clock_skew_milliseconds", "How far this clock is ahead of the other operators'")?,
+            l1_block: made.gauge("l1_block", "Newest block of the settlement layer whose stakes are known")?,
+            l1_failures: made.counter("l1_failures_total", "Looks at the settlement layer that failed")?,
             blocks: made.counter("blocks_total", "Blocks decided")?,
             extra_rounds: made.counter("extra_rounds_total", "Rounds above the first")?,
             admitted: made.counters("admitted_transactions_total", "Transactions admitted", "namespace")?,

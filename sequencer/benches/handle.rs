@@ -81,6 +81,7 @@ fn genesis(signers: &[Arc<dyn Signer>]) -> Genesis {
         params: Params::default(),
         namespaces: vec![namespace],
         validators,
+        settlement: None,
     }
 }
 

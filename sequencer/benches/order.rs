@@ -37,7 +37,14 @@ fn genesis(policy: OrderingPolicy) -> Genesis {
         quota_bytes_per_second: 1 << 30,
     };
     let validators = (0..LANES).map(|at| Member { address: operator(at), stake: Stake(1) }).collect();
-    Genesis { name: "bench".into(), time: Timestamp(1), params, namespaces: vec![namespace], validators }
+    Genesis {
+        name: "bench".into(),
+        time: Timestamp(1),
+        params,
+        namespaces: vec![namespace],
+        validators,
+        settlement: None,
+    }
 }
 
 fn fill(ledger: &Ledger) -> (Store, Vec<CutEntry>) {

@@ -1,8 +1,10 @@
 //! The genesis of a network: everything that its nodes agree on before the first height.
 
 use crate::codec::{Encode, encode_bytes};
+use crate::codec_struct;
 use crate::committee::{Committee, CommitteeError, Member};
 use crate::hash::{HeaderHash, NetworkId, keccak256};
+use crate::keys::Address;
 use crate::limits::{MAX_NAME_BYTES, MAX_NAMESPACES, MAX_TRANSACTION_BYTES};
 use crate::namespace::{NamespaceKind, NamespaceSpec, OrderingPolicy, WriteAccess};
 use crate::params::Params;
@@ -24,7 +26,26 @@ pub struct Genesis {
     pub namespaces: Vec<NamespaceSpec>,
     /// The first committee, in ascending order of address.
     pub validators: Vec<Member>,
+    /// Where stake comes from after the first committees; none: those stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settlement: Option<Settlement>,
 }
+
+/// The settlement layer that says who is at stake: every operator reads the same table at the same blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settlement {
+    /// Its chain's id.
+    pub chain_id: u64,
+    /// The stake table's address there.
+    pub stake_table: Address,
+    /// The table is read at every so-many-th block.
+    pub every_blocks: u32,
+    /// How many blocks behind the newest final one.
+    pub lag_blocks: u32,
+}
+
+codec_struct!(Settlement { chain_id, stake_table, every_blocks, lag_blocks });
 
 /// Why a genesis cannot start a network.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +94,10 @@ impl Genesis {
         self.params.encode(&mut bytes);
         crate::codec::encode_list(&self.namespaces, &mut bytes);
         crate::codec::encode_list(&self.validators, &mut bytes);
+        // Nothing where there is none: networks that were there before keep their ids.
+        if let Some(settlement) = &self.settlement {
+            settlement.encode(&mut bytes);
+        }
         NetworkId(keccak256(&bytes))
     }
 
@@ -102,7 +127,29 @@ impl Genesis {
                 return Err(GenesisError::NamespaceTwice(namespace.name.clone()));
             }
         }
+        self.check_settlement()?;
         self.check_params()
+    }
+
+    fn check_settlement(&self) -> Result<(), GenesisError> {
+        let Some(settlement) = &self.settlement else { return Ok(()) };
+        let checks = [
+            ("settlement.chain_id", settlement.chain_id, settlement.chain_id > 0, "above 0"),
+            (
+                "settlement.every_blocks",
+                settlement.every_blocks.into(),
+                (1..=100_000).contains(&settlement.every_blocks),
+                "1 to 100000",
+            ),
+            ("settlement.lag_blocks", settlement.lag_blocks.into(), settlement.lag_blocks <= 100_000, "at most 100000"),
+        ];
+        if settlement.stake_table == Address::ZERO {
+            return Err(GenesisError::Param { name: "settlement.stake_table", value: 0, expected: "an address" });
+        }
+        match checks.into_iter().find(|(_, _, fine, _)| !fine) {
+            Some((name, value, _, expected)) => Err(GenesisError::Param { name, value, expected }),
+            None => Ok(()),
+        }
     }
 
     fn check_params(&self) -> Result<(), GenesisError> {
@@ -177,7 +224,6 @@ fn check_namespace(namespace: &NamespaceSpec) -> Result<(), GenesisError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keys::Address;
     use crate::quantity::Stake;
 
     #[test]
@@ -185,12 +231,44 @@ mod tests {
         let with = |inclusion_heights, epoch_heights| {
             let validators = vec![Member { address: Address([1; 20]), stake: Stake(1) }];
             let params = Params { inclusion_heights, epoch_heights, ..Params::default() };
-            let genesis =
-                Genesis { name: "test".into(), time: Timestamp(1), params, namespaces: Vec::new(), validators };
+            let genesis = Genesis {
+                name: "test".into(),
+                time: Timestamp(1),
+                params,
+                namespaces: Vec::new(),
+                validators,
+                settlement: None,
+            };
             genesis.check_params().map_err(|error| error.to_string())
         };
         assert_eq!(with(6, 16), Ok(()));
         assert!(with(7, 16).unwrap_err().contains("epoch_heights"));
         assert!(with(u32::MAX, 16).unwrap_err().contains("inclusion_heights"));
+    }
+
+    #[test]
+    fn a_settlement_layer_is_part_of_the_network_and_checked() {
+        let with = |settlement| {
+            let validators = vec![Member { address: Address([1; 20]), stake: Stake(1) }];
+            let (time, params) = (Timestamp(1), Params::default());
+            Genesis { name: "test".into(), time, params, namespaces: Vec::new(), validators, settlement }
+        };
+        let settlement = Settlement { chain_id: 1, stake_table: Address([2; 20]), every_blocks: 32, lag_blocks: 0 };
+        let other = Settlement { stake_table: Address([3; 20]), ..settlement };
+        let ids = [None, Some(settlement), Some(other)].map(|settlement| with(settlement).network_id());
+        assert!(ids[0] != ids[1] && ids[1] != ids[2]);
+        assert_eq!(with(Some(settlement)).check(), Ok(()));
+        let wrong = [
+            (Settlement { chain_id: 0, ..settlement }, "settlement.chain_id"),
+            (Settlement { stake_table: Address::ZERO, ..settlement }, "settlement.stake_table"),
+            (Settlement { every_blocks: 0, ..settlement }, "settlement.every_blocks"),
+            (Settlement { lag_blocks: 100_001, ..settlement }, "settlement.lag_blocks"),
+        ];
+        for (settlement, name) in wrong {
+            assert!(with(Some(settlement)).check().unwrap_err().to_string().contains(name), "{name}");
+        }
+        let text = serde_json::to_string(&with(Some(settlement))).unwrap();
+        assert_eq!(serde_json::from_str::<Genesis>(&text).unwrap(), with(Some(settlement)));
+        assert!(!serde_json::to_string(&with(None)).unwrap().contains("settlement"));
     }
 }

@@ -35,7 +35,7 @@ pub use codec::{Decode, DecodeError, Encode, Reader};
 pub use committee::{Bitmap, Committee, CommitteeError, Member};
 pub use confirmation::{Batched, Confirmation, Evidenced, Ordered, Secured, Tier};
 pub use evidence::{AckPair, BatchPair, Evidence, EvidenceError, ProposalPair, VotePair};
-pub use genesis::{Genesis, GenesisError};
+pub use genesis::{Genesis, GenesisError, Settlement};
 pub use hash::{BatchId, Digest, HeaderHash, MerkleRoot, NetworkId, PayloadDigest, TxId};
 pub use header::{ChainState, Header, L1Anchor, PROTOCOL_VERSION, Ready};
 pub use keys::{

@@ -32,6 +32,8 @@ pub struct FileConfig {
     pub executors: BTreeMap<String, String>,
     /// Limits on clients.
     pub limits: Limits,
+    /// The settlement layer.
+    pub l1: FileL1,
     /// The disk.
     pub storage: FileStorage,
     /// Logging.
@@ -72,6 +74,20 @@ pub struct FileListen {
     pub listen: Option<SocketAddr>,
     /// Whether it is served at all; it is, if this is not set.
     pub enabled: Option<bool>,
+}
+
+/// `[l1]`: how to ask the settlement layer that the genesis names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FileL1 {
+    /// URLs of its JSON-RPC.
+    pub endpoints: Option<Vec<String>>,
+    /// How many of them have to say the same.
+    pub agree: Option<usize>,
+    /// How long each has for an answer, in milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// How long between two looks, in milliseconds.
+    pub poll_ms: Option<u64>,
 }
 
 /// `[storage]`

@@ -1,6 +1,8 @@
 //! Puts file, environment and flags together.
 
-use super::{ConfigError, FileConfig, FileListen, KeySource, LogConfig, NodeConfig, Overrides, PasswordSource};
+use super::{
+    ConfigError, FileConfig, FileL1, FileListen, KeySource, L1Config, LogConfig, NodeConfig, Overrides, PasswordSource,
+};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -11,6 +13,10 @@ const GRPC_PORT: u16 = 7702;
 const METRICS_PORT: u16 = 7703;
 /// Room for the log to go on for long, so that the node can vote while its operator frees some.
 const MIN_FREE_BYTES: u64 = 512 << 20;
+
+/// How long an endpoint of the settlement layer has, and how often it is looked at: half of Ethereum's slots.
+const L1_TIMEOUT_MS: u64 = 5_000;
+const L1_POLL_MS: u64 = 6_000;
 
 /// The variable that names the configuration file, if no flag does.
 const CONFIG_VARIABLE: &str = "SQUAD_CONFIG";
@@ -117,6 +123,7 @@ fn assemble(file: FileConfig, set: Overrides, insecure_plaintext_key: bool) -> R
         grpc_listen,
         metrics_listen,
         executors: executors(set.executors, file.executors)?,
+        l1: l1(set.l1_endpoints, file.l1)?,
         limits: file.limits,
         min_free_bytes: set.min_free_bytes.or(file.storage.min_free_bytes).unwrap_or(MIN_FREE_BYTES),
         log: LogConfig {
@@ -124,6 +131,26 @@ fn assemble(file: FileConfig, set: Overrides, insecure_plaintext_key: bool) -> R
             filter: set.log_filter.or(file.log.filter).unwrap_or_else(|| LogConfig::default().filter),
         },
     })
+}
+
+fn l1(set: Option<super::List>, file: FileL1) -> Result<L1Config, ConfigError> {
+    let endpoints = set.map(|list| list.0).or(file.endpoints).unwrap_or_default();
+    let most = endpoints.len();
+    let agree = file.agree.unwrap_or(most / 2 + 1);
+    let invalid = |setting: &str, what: String| Err(ConfigError::Invalid { setting: setting.into(), what });
+    if most > 0 && !(most / 2 + 1..=most).contains(&agree) {
+        let what = format!("{agree} of {most} endpoints: over half of them have to agree, and no more than there are");
+        return invalid("l1.agree", what);
+    }
+    let times = [("l1.timeout_ms", file.timeout_ms, L1_TIMEOUT_MS), ("l1.poll_ms", file.poll_ms, L1_POLL_MS)];
+    for (setting, value, default) in times {
+        let value = value.unwrap_or(default);
+        if !(10..=600_000).contains(&value) {
+            return invalid(setting, format!("{value} is out of range: use 10 to 600000"));
+        }
+    }
+    let [timeout_ms, poll_ms] = times.map(|(_, value, default)| value.unwrap_or(default));
+    Ok(L1Config { endpoints, agree, timeout_ms, poll_ms })
 }
 
 fn key(file: &FileConfig, set: &Overrides, insecure_plaintext_key: bool) -> Result<KeySource, ConfigError> {

@@ -7,7 +7,7 @@ mod file;
 mod load;
 mod overrides;
 
-pub use file::{FileConfig, FileKey, FileListen, FileLog, FileP2p, FileStorage, Limits, SAMPLE};
+pub use file::{FileConfig, FileKey, FileL1, FileListen, FileLog, FileP2p, FileStorage, Limits, SAMPLE};
 pub use load::load;
 pub use overrides::{List, Overrides};
 
@@ -38,12 +38,27 @@ pub struct NodeConfig {
     pub metrics_listen: Option<SocketAddr>,
     /// Executors to ask on behalf of wallets: name of the namespace and the URL of its JSON-RPC.
     pub executors: Vec<(String, String)>,
+    /// How to ask the settlement layer.
+    pub l1: L1Config,
     /// Limits on what clients may do.
     pub limits: Limits,
     /// Bytes that must be free where the data directory lies; below, it takes no transactions and proposes nothing.
     pub min_free_bytes: u64,
     /// Logging.
     pub log: LogConfig,
+}
+
+/// How to ask the settlement layer that the genesis names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct L1Config {
+    /// URLs of its JSON-RPC; none where stake comes from the genesis file.
+    pub endpoints: Vec<String>,
+    /// How many of them have to say the same: over half.
+    pub agree: usize,
+    /// How long each has for an answer, in milliseconds.
+    pub timeout_ms: u64,
+    /// How long between two looks, in milliseconds.
+    pub poll_ms: u64,
 }
 
 /// Where an operator's key comes from.

@@ -72,6 +72,8 @@ settings! {
     metrics_listen: SocketAddr = "metrics-listen", "SQUAD_METRICS_LISTEN", "ADDR:PORT";
     /// Executors, as NAMESPACE=URL with commas between
     executors: List = "executors", "SQUAD_EXECUTORS", "NAMESPACE=URL";
+    /// JSON-RPC of the settlement layer, URLs with commas between
+    l1_endpoints: List = "l1-endpoints", "SQUAD_L1_ENDPOINTS", "URLS";
     /// Bytes that must be free at the data directory for the node to take transactions and propose
     min_free_bytes: u64 = "min-free-bytes", "SQUAD_MIN_FREE_BYTES", "BYTES";
     /// text or json

@@ -67,10 +67,23 @@ fn the_sample_loads_and_its_comments_state_the_defaults() {
     let spelled_out = load(Some(&other), &[], Overrides::default(), false).unwrap();
     assert_eq!(spelled_out.limits, sample.limits);
     assert_eq!(spelled_out.log, sample.log);
+    assert_eq!((spelled_out.l1.agree, spelled_out.l1.endpoints.len(), sample.l1.endpoints.len()), (2, 3, 0));
+    assert_eq!((spelled_out.l1.timeout_ms, spelled_out.l1.poll_ms), (sample.l1.timeout_ms, sample.l1.poll_ms));
     assert_eq!(
         (spelled_out.rpc_listen, spelled_out.grpc_listen, spelled_out.metrics_listen, spelled_out.p2p_listen),
         (sample.rpc_listen, sample.grpc_listen, sample.metrics_listen, sample.p2p_listen)
     );
+}
+
+#[test]
+fn endpoints_of_a_settlement_layer_have_to_agree_by_more_than_half() {
+    let four = "[l1]\nendpoints = ['http://a', 'http://b', 'http://c', 'http://d']\n";
+    let (_dir, path) = file(&format!("{BASE}{four}"));
+    assert_eq!(load(Some(&path), &[], Overrides::default(), false).unwrap().l1.agree, 3);
+    let text = error(&format!("{BASE}{four}agree = 2\n"), &[]);
+    assert!(text.contains("l1.agree: 2 of 4 endpoints"), "{text}");
+    let text = error(&format!("{BASE}{four}poll_ms = 1\n"), &[]);
+    assert!(text.contains("l1.poll_ms: 1 is out of range"), "{text}");
 }
 
 #[test]

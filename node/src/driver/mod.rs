@@ -22,6 +22,7 @@ mod node;
 mod peers;
 mod results;
 mod serve;
+mod settlement;
 mod stored;
 mod submit;
 mod waiters;
@@ -81,6 +82,7 @@ fn plan(config: &NodeConfig) -> anyhow::Result<Plan> {
         listen: multiaddrs("p2p.listen", &config.p2p_listen)?,
         announce: announce(&config.p2p_announce)?,
         bootstrap: multiaddrs("p2p.bootstrap", &config.bootstrap)?,
+        l1: config.l1.clone(),
         storage: squad_storage::Options { free_space_mark: config.min_free_bytes, ..Default::default() },
         disk: Arc::new(squad_storage::RealDisk),
         wait: submit::longest_wait(&config.limits),

@@ -10,12 +10,14 @@ use super::inbox::{Event, Inbox};
 use super::incoming::Incoming;
 use super::peers::{Committees, Peers};
 use super::results::{Happened, MAX_EVENTS, Published, Results};
+use super::settlement::Settlement;
 use super::stored::{Records, log_records};
 use super::workers::Workers;
+use crate::config::L1Config;
 use crate::metrics::NodeMetrics;
 use anyhow::Context as _;
+use squad_l1::Follower;
 use squad_net::{Announce, Identity, Multiaddr, NetConfig, NetEvents, Network, NetworkHandle};
-use squad_sequencer::ledger::GenesisStakeTable;
 use squad_sequencer::{Config, Input, Memory, Output, Sequencer};
 use squad_storage::{Options, Origin, Store, StoreIdentity};
 use squad_types::limits::MAX_RESPONSE_BYTES;
@@ -48,6 +50,7 @@ pub(crate) struct Plan {
     pub(crate) listen: Vec<Multiaddr>,
     pub(crate) announce: Announce,
     pub(crate) bootstrap: Vec<Multiaddr>,
+    pub(crate) l1: L1Config,
     pub(crate) storage: Options,
     /// Where the data directory lies; tests put faults here.
     pub(crate) disk: Arc<dyn squad_storage::Disk>,
@@ -72,6 +75,7 @@ struct Opened {
     store: Store,
     sequencer: Sequencer,
     outputs: Vec<Output>,
+    follower: Option<Follower>,
 }
 
 /// Opens the data directory and brings the sequencer back. Blocks.
@@ -94,13 +98,13 @@ fn open(plan: &Plan) -> anyhow::Result<Opened> {
     };
     let records = log_records(&mut recovered)?;
     tracing::info!(origin = ?recovered.origin, records = records.len(), index = ?recovered.index, "data directory opened");
-    let stakes = Arc::new(GenesisStakeTable::new(&plan.genesis));
+    let Settlement { stakes, follower } = super::settlement::open(plan)?;
     let signer: Arc<dyn Signer> = Arc::new(plan.signer.clone());
     let mut config = Config::new(plan.genesis.clone(), Some(signer), Arc::new(EcdsaVerifier), stakes);
     config.memory = memory;
     let (sequencer, outputs) = Sequencer::recover(config, crate::cli::now(), records, &Records(store.clone()))?;
     check_clock(sequencer.ledger().tip_time())?;
-    Ok(Opened { store, sequencer, outputs })
+    Ok(Opened { store, sequencer, outputs, follower })
 }
 
 /// Refuses a clock that lies far before what is decided already.
@@ -158,7 +162,7 @@ impl Node {
         net: NetworkHandle,
         events: NetEvents,
     ) -> anyhow::Result<Self> {
-        let Opened { store, sequencer, outputs } = opened;
+        let Opened { store, sequencer, outputs, follower } = opened;
         let (inbox, receiver) = Inbox::new();
         let records = Records(store.clone());
         let namespaces = Arc::new(plan.genesis.namespaces.clone());
@@ -206,10 +210,17 @@ impl Node {
             network_bytes: plan.metrics.network_bytes.clone(),
         };
         let backend = backend(plan, &inbox, results, chain, published, namespaces, committees, &net);
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(incoming.run(events)),
             tokio::spawn(keep_house(store, inbox.clone(), Arc::clone(&backend))),
         ];
+        if let Some(follower) = follower {
+            let teller = super::settlement::teller(plan.metrics.clone());
+            tasks.push(tokio::spawn(async move {
+                let (_stop, stopped) = watch::channel(false);
+                follower.run(stopped, teller).await;
+            }));
+        }
         Ok(Self { backend, net, inbox, ended: Some(ended), results_ended, tasks })
     }
 

@@ -32,6 +32,7 @@ pub(super) fn genesis(validators: u16) -> Genesis {
             spec(9, NamespaceKind::Evm { chain_id: 7 }, OrderingPolicy::PriorityFee),
         ],
         validators: members.collect(),
+        settlement: None,
     }
 }
 

@@ -111,6 +111,7 @@ impl ClusterConfig {
             params: self.params.clone(),
             namespaces: namespaces(max_transaction_bytes(&self.params, self.stakes.len())),
             validators: self.stakes.iter().enumerate().map(member).collect(),
+            settlement: None,
         }
     }
 

@@ -17,7 +17,10 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("regions", &[]),
     ("executor", &["types", "client", "rpc"]),
     // The executor only where the program starts one: see `the_node_starts_executors_and_knows_no_more_of_them`.
-    ("node", &["types", "mempool", "consensus", "sequencer", "storage", "net", "client", "rpc", "executor", "regions"]),
+    (
+        "node",
+        &["types", "mempool", "consensus", "sequencer", "storage", "net", "client", "rpc", "executor", "regions", "l1"],
+    ),
     ("simulations", &["types", "mempool", "consensus", "sequencer", "regions"]),
     ("contracts", &["types"]),
     ("l1", &["types", "sequencer"]),

@@ -45,6 +45,7 @@ impl World {
                 spec(3, "auction", NamespaceKind::Evm { chain_id: 7332 }, OrderingPolicy::PriorityFee, allowed),
             ],
             validators: signers.iter().enumerate().map(member).collect(),
+            settlement: None,
         };
         genesis.check().unwrap();
         let (domain, committee) = (Domain::new(genesis.network_id()), genesis.committee().unwrap());

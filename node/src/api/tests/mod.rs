@@ -10,7 +10,7 @@ pub(crate) use fake::{CHAIN_TIME, FakeBackend, WINDOW};
 
 use crate::api::http::bind;
 use crate::api::{Gate, serve_rpc};
-use crate::config::{KeySource, Limits, NodeConfig};
+use crate::config::{KeySource, L1Config, Limits, NodeConfig};
 use crate::metrics::NodeMetrics;
 use jsonrpsee::core::client::{ClientT, Error};
 use jsonrpsee::http_client::{HttpClient, HttpClientBuilder};
@@ -36,6 +36,7 @@ pub(crate) fn config(limits: Limits, executors: Vec<(String, String)>) -> NodeCo
         grpc_listen: None,
         metrics_listen: None,
         executors,
+        l1: L1Config { endpoints: Vec::new(), agree: 1, timeout_ms: 5_000, poll_ms: 6_000 },
         limits,
         min_free_bytes: 0,
         log: Default::default(),

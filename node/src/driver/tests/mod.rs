@@ -4,10 +4,12 @@
 
 mod faults;
 mod network;
+mod settlement;
 
 use super::backend::NodeBackend;
 use super::node::{Node, Plan};
 use crate::api::{Accepted, Answer, Backend as _, RejectCode, Rejected, Source, Submission, Ticket};
+use crate::config::L1Config;
 use crate::metrics::NodeMetrics;
 use bytes::Bytes;
 use squad_net::{Announce, Multiaddr};
@@ -48,6 +50,7 @@ fn plan(genesis: &Genesis, number: u8, dir: &Path, bootstrap: Vec<Multiaddr>) ->
         listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
         announce: Announce::Listening,
         bootstrap,
+        l1: L1Config { endpoints: Vec::new(), agree: 1, timeout_ms: 60_000, poll_ms: 10 },
         storage: Options { log_file_bytes: 1 << 20, segment_bytes: 4 << 20, free_space_mark: 0, ..Options::default() },
         disk: Arc::new(squad_storage::RealDisk),
         wait: FAILURE,
@@ -70,13 +73,20 @@ fn what_is_announced_is_said_in_one_way() {
 struct Cluster {
     genesis: Genesis,
     dir: tempfile::TempDir,
+    l1: Vec<String>,
     nodes: Vec<Option<Node>>,
 }
 
 impl Cluster {
     async fn start(operators: u8) -> Self {
-        let mut cluster = Self { genesis: genesis(operators), dir: tempfile::tempdir().unwrap(), nodes: Vec::new() };
-        for number in 0..operators {
+        Self::start_of(genesis(operators), operators, &[]).await
+    }
+
+    /// So many nodes, which ask these endpoints of the genesis's settlement layer.
+    async fn start_of(genesis: Genesis, nodes: u8, l1: &[String]) -> Self {
+        let (dir, l1) = (tempfile::tempdir().unwrap(), l1.to_vec());
+        let mut cluster = Self { genesis, dir, l1, nodes: Vec::new() };
+        for number in 0..nodes {
             cluster.nodes.push(None);
             cluster.start_node(number).await;
         }
@@ -90,7 +100,9 @@ impl Cluster {
     async fn start_node_on(&mut self, number: u8, disk: Arc<dyn squad_storage::Disk>) {
         let running = self.nodes.iter().flatten();
         let bootstrap = running.flat_map(|node| node.net().listen_addresses()).collect();
-        let plan = Plan { disk, ..plan(&self.genesis, number, self.dir.path(), bootstrap) };
+        let mut plan = Plan { disk, ..plan(&self.genesis, number, self.dir.path(), bootstrap) };
+        plan.l1.endpoints.clone_from(&self.l1);
+        plan.l1.agree = self.l1.len() / 2 + 1;
         self.nodes[usize::from(number)] = Some(Node::start(plan).await.unwrap());
     }
 
