@@ -5,6 +5,8 @@
 //! `npm run check` in `contracts/` compares the two.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod restaking;
+
 use serde::Deserialize;
 use squad_types::{Address, NetworkId};
 
@@ -37,17 +39,26 @@ pub struct Judged {
 
 /// The contract that judges evidence.
 pub fn evidence_verifier() -> Artifact {
-    serde_json::from_str(include_str!("../artifacts/EvidenceVerifier.json"))
-        .unwrap_or_else(|error| unreachable!("an artifact of this repository does not parse: {error}"))
+    Artifact::parse(include_str!("../artifacts/EvidenceVerifier.json"))
 }
 
 impl Artifact {
     /// What a transaction that creates the contract for a network carries.
     pub fn create_for(&self, network: &NetworkId) -> Vec<u8> {
+        self.create_with(&network.0)
+    }
+
+    /// The same with other arguments of the constructor, encoded.
+    pub fn create_with(&self, arguments: &[u8]) -> Vec<u8> {
         let code = hex::decode(self.bytecode.trim_start_matches("0x"));
         let mut data = code.unwrap_or_else(|error| unreachable!("an artifact's code is no hex: {error}"));
-        data.extend_from_slice(&network.0);
+        data.extend_from_slice(arguments);
         data
+    }
+
+    pub(crate) fn parse(json: &str) -> Self {
+        serde_json::from_str(json)
+            .unwrap_or_else(|error| unreachable!("an artifact of this repository does not parse: {error}"))
     }
 }
 
