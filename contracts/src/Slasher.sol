@@ -28,7 +28,7 @@ interface IERC20 {
 /// With a `sink`, the set is a redistributing one: what is slashed comes here, a part is the reporter's, and the rest the
 /// sink's. Without, the core burns it all, and there is no bounty.
 contract Slasher {
-    /// A fraction of zero or above one, a bounty above a tenth or without a sink, a registrar for somebody else.
+    /// A fraction of zero or above one, a bounty above a tenth or without a sink, a registrar or a table for somebody else.
     error BadSettings();
     /// No operator ever had this key.
     error UnknownKey(address key);
@@ -44,6 +44,8 @@ contract Slasher {
     /// An operator at stake keeps its seat.
     error KeepsItsSeat(address operator);
     error Reentered();
+    /// Less gas is left than fetching a token may take.
+    error MoreGas(uint256 least);
     error TransferFailed(address token);
 
     event Slashed(address indexed operator, address indexed key, bytes32 indexed incident, uint8 kind, uint256 wad);
@@ -56,6 +58,8 @@ contract Slasher {
     uint256 private constant WAD = 1e18;
     /// The largest bounty: who accuses itself gets that much back.
     uint256 public constant MOST_BOUNTY = WAD / 10;
+    /// So that nobody makes fetching fail by giving too little gas, and cheats the reporter.
+    uint256 private constant GAS_TO_FETCH = 500_000;
 
     struct Settings {
         SquadRegistrar registrar;
@@ -112,7 +116,8 @@ contract Slasher {
         (strategyManager, network) = (settings.strategyManager, settings.network);
         (sink, bounty, claimBlocks) = (settings.sink, settings.bounty, settings.claimBlocks);
         setId = registrar.setId();
-        bool fits = registrar.avs() == address(this) && bounty <= (sink == address(0) ? 0 : MOST_BOUNTY);
+        bool fits = registrar.avs() == address(this) && address(table.registrar()) == address(registrar)
+            && bounty <= (sink == address(0) ? 0 : MOST_BOUNTY);
         for (uint256 i = 0; i < 4; ++i) {
             fits = fits && settings.fractions[i] > 0 && settings.fractions[i] <= WAD;
         }
@@ -196,6 +201,7 @@ contract Slasher {
         for (uint256 i = 0; i < tokens.length; ++i) {
             IERC20 token = IERC20(tokens[i]);
             uint256 before = token.balanceOf(address(this));
+            if (gasleft() < GAS_TO_FETCH) revert MoreGas(GAS_TO_FETCH);
             try strategyManager.clearBurnOrRedistributableSharesByStrategy(operatorSet(), slashId, strategies[i]) {}
             catch {
                 continue;

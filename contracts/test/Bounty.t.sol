@@ -211,11 +211,33 @@ contract BountyOnStandIn is BountyTests {
         new Slasher(settings);
     }
 
-    /// With a registrar that is the next contract's but itself.
+    /// With a table and a registrar that are the next contract's but themselves.
     function withRegistrar(Slasher.Settings memory settings) private returns (Slasher.Settings memory) {
-        address avs = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 2);
-        settings.registrar = new SquadRegistrar(new StakeTable(settingsOfTable(avs, address(0), 1)), 1, 1);
+        uint256 nonce = vm.getNonce(address(this));
+        address avs = vm.computeCreateAddress(address(this), nonce + 2);
+        address next = vm.computeCreateAddress(address(this), nonce + 1);
+        settings.registrar = new SquadRegistrar(new StakeTable(settingsOfTable(avs, next, 1)), 1, 1);
         return settings;
+    }
+
+    function test_tooLittleGasDoesNotCostTheReporterItsBounty() public {
+        address operator = operatorAt(0);
+        restake(operator, 100 * WAD, 100 * WAD);
+        register(operator, registration(operator, keyAt(0)));
+        bytes memory evidence = contradiction(0, keyAt(0), 1);
+        bytes memory call = abi.encodeCall(Slasher.slash, (evidence));
+        for (uint256 gas = 100_000; gas < 1_000_000; gas += 5_000) {
+            (bool done,) = address(slasher).call{gas: gas}(call);
+            if (done) break;
+        }
+        bytes32 incident = incidentOfVotes();
+        require(slasher.bounties(incident, address(tokens[0])) == 5 * WAD, "the first is not fetched");
+        require(slasher.bounties(incident, address(tokens[1])) == 5 * WAD, "the second is not fetched");
+    }
+
+    function incidentOfVotes() private pure returns (bytes32) {
+        bytes32 slot = keccak256(abi.encode(keccak256("Precommit(uint64 height,uint32 round,bytes32 block)"), 1, 0));
+        return keccak256(abi.encode(NETWORK, vm.addr(keyAt(0)), slot));
     }
 }
 
