@@ -193,4 +193,11 @@ mod tests {
             assert_eq!(committee_answer(&other), Err(BadMembers(other.len())), "at {place}");
         }
     }
+
+    #[test]
+    fn a_commitment_is_the_one_that_solidity_makes() {
+        // As in test/Bounty.t.sol.
+        let expected = "e66a0c393d9254b336c963e5ade6170941a1837ed90427e31477870f45de3aa7";
+        assert_eq!(hex::encode(commitment(&[1, 2, 3], &Address([7; 20]), &word(9))), expected);
+    }
 }

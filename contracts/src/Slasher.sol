@@ -257,10 +257,11 @@ contract Slasher {
         emit Paid(incident, token, to, amount);
     }
 
-    /// Sends the sink whatever is here of a token and no bounty.
+    /// Sends the sink, if there is one, whatever is here of a token and no bounty.
     function sweep(address token) external once {
         uint256 amount = IERC20(token).balanceOf(address(this)) - reserved[token];
-        if (amount > 0 && sink != address(0)) send(token, sink, amount);
+        if (amount == 0 || sink == address(0)) return;
+        send(token, sink, amount);
         emit Swept(token, amount);
     }
 

@@ -5,7 +5,7 @@ import {IStrategyManager} from "../src/EigenLayer.sol";
 import {Slasher} from "../src/Slasher.sol";
 import {SquadRegistrar} from "../src/SquadRegistrar.sol";
 import {StakeTable} from "../src/StakeTable.sol";
-import {Core} from "./support/Core.sol";
+import {Core, ICore} from "./support/Core.sol";
 import {Redistributing} from "./support/Redistributing.sol";
 import {Restaked} from "./support/Restaked.sol";
 import {vm} from "./support/Vm.sol";
@@ -186,6 +186,13 @@ contract BountyOnStandIn is BountyTests {
         require(slasher.bounties(incident, address(tokens[0])) == 5 * WAD, "another bounty");
     }
 
+    /// The crate has the same one.
+    function test_aCommitmentIsTheOneThatRustMakes() public view {
+        bytes32 made =
+            slasher.commitmentTo(hex"010203", address(0x0707070707070707070707070707070707070707), bytes32(uint256(9)));
+        require(made == 0xe66a0c393d9254b336c963e5ade6170941a1837ed90427e31477870f45de3aa7, "another");
+    }
+
     function test_settingsThatMakeNoSenseAreRefused() public {
         Slasher.Settings memory settings = settingsOfSlasher();
         // Its registrar is the other slasher's.
@@ -257,5 +264,21 @@ contract BountyOnCheckout is BountyTests {
             .clearBurnOrRedistributableSharesByStrategy(slasher.operatorSet(), 1, strategies[0]);
         require(slasher.bounties(incident, address(tokens[0])) == 5 * WAD, "another bounty");
         require(tokens[0].balanceOf(address(slasher)) == 100 * WAD, "another amount");
+    }
+
+    function test_whatIsBeingWithdrawnIsSlashedAsWell() public {
+        address operator = operatorAt(0);
+        restake(operator, 100 * WAD, 0);
+        register(operator, registration(operator, keyAt(0)));
+        ICore.QueuedWithdrawalParams[] memory params = new ICore.QueuedWithdrawalParams[](1);
+        params[0] = ICore.QueuedWithdrawalParams(new address[](1), new uint256[](1), operator);
+        (params[0].strategies[0], params[0].depositShares[0]) = (strategies[0], 100 * WAD);
+        ICore delegation = core.delegationManager();
+        vm.prank(operator);
+        delegation.queueWithdrawals(params);
+        require(shares(operator, 0) == 0 && table.weightOf(operator) == 0, "counts on");
+        vm.roll(vm.getBlockNumber() + table.lookahead());
+        slasher.slash(contradiction(0, keyAt(0), 1));
+        require(tokens[0].balanceOf(address(slasher)) == 100 * WAD, "got away");
     }
 }

@@ -236,6 +236,15 @@ abstract contract RestakingTests is Restaked {
         require(!isMember(operator), "keeps its seat");
     }
 
+    function test_theOthersGoOnWithoutTheSlashed() public {
+        join(0);
+        join(1);
+        slasher.slash(contradiction(0, keyAt(0), 1));
+        (Member[] memory members,) = table.committee(3);
+        require(members.length == 1 && members[0].key == vm.addr(keyAt(1)), "another committee");
+        require(members[0].stake == 101e6, "another weight");
+    }
+
     function test_theSlashedDoNotComeBack() public {
         address operator = join(0);
         slasher.slash(contradiction(3, keyAt(0), 1));

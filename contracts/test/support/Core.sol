@@ -1,26 +1,15 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {IAllocationManager, IStrategyManager, OperatorSet} from "../../src/EigenLayer.sol";
+import {IAllocationManager} from "../../src/EigenLayer.sol";
 import {vm} from "./Vm.sol";
 
 /// What tests need of the core besides.
 interface ICore {
-    struct SignatureWithExpiry {
-        bytes signature;
-        uint256 expiry;
-    }
-
     struct QueuedWithdrawalParams {
         address[] strategies;
         uint256[] depositShares;
         address withdrawer;
-    }
-
-    struct Allocation {
-        uint64 currentMagnitude;
-        int128 pendingDiff;
-        uint32 effectBlock;
     }
 
     function initialize(address owner, address whitelister, uint256 paused) external;
@@ -28,13 +17,8 @@ interface ICore {
     function addStrategiesToDepositWhitelist(address[] calldata strategies) external;
     function registerAsOperator(address approver, uint32 allocationDelay, string calldata uri) external;
     function depositIntoStrategy(address strategy, address token, uint256 amount) external returns (uint256);
-    function delegateTo(address operator, SignatureWithExpiry calldata signature, bytes32 salt) external;
     function queueWithdrawals(QueuedWithdrawalParams[] calldata params) external returns (bytes32[] memory);
     function operatorShares(address operator, address strategy) external view returns (uint256);
-    function getAllocation(address operator, OperatorSet calldata set, address strategy)
-        external
-        view
-        returns (Allocation memory);
 }
 
 /// Stands before an implementation that is known later.
