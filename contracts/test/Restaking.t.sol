@@ -236,6 +236,19 @@ abstract contract RestakingTests is Restaked {
         require(!isMember(operator), "keeps its seat");
     }
 
+    function test_theEvidenceHereIsWhatOperatorsFind() public pure {
+        // The crate makes the same bytes: see rust/tests/slashed.rs.
+        bytes32[4] memory hashes = [
+            bytes32(0x5c72e7169a3a89d8dfee66eaa27574739909e983dc704969d25fa7f43f94b58f),
+            bytes32(0xf89b266c613d456e75fea865eadc938edd604392c86c791f9d9d10e906512e1d),
+            bytes32(0x4a7e6edd5421d6f6cb2735cead8eefa5f4d3c78f97843232d33dce615883dcf2),
+            bytes32(0x5a7e48e7245e9282a9f96c4823ad5213e3ef121dabcc4737dcba2159993aeed1)
+        ];
+        for (uint8 kind = 0; kind < 4; ++kind) {
+            require(keccak256(contradiction(kind, keyAt(0), 1)) == hashes[kind], "other bytes");
+        }
+    }
+
     function test_theOthersGoOnWithoutTheSlashed() public {
         join(0);
         join(1);
