@@ -7,7 +7,8 @@ import {Core} from "./support/Core.sol";
 import {Restaked} from "./support/Restaked.sol";
 import {vm} from "./support/Vm.sol";
 
-/// What calls take, with a transaction's own 21 000 and its data: `node forge.mjs test --isolate --match-contract Gas -vv`.
+/// What calls take, with a transaction's own 21 000 and its data, compiled as what is deployed:
+/// `FOUNDRY_OPTIMIZER_RUNS=10000 node forge.mjs test --isolate --match-contract Gas -vv`.
 abstract contract GasTests is Restaked {
     /// Forge shows these.
     event log_named_uint(string call, uint256 gas);

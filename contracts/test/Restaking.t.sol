@@ -3,7 +3,7 @@ pragma solidity ^0.8.28;
 
 import {Codec} from "../src/Codec.sol";
 import {Member} from "../src/Committee.sol";
-import {OperatorSet, RegisterParams, SlashingParams} from "../src/EigenLayer.sol";
+import {IDelegationManager, OperatorSet, RegisterParams, SlashingParams} from "../src/EigenLayer.sol";
 import {Evidence} from "../src/Evidence.sol";
 import {Slasher} from "../src/Slasher.sol";
 import {SquadRegistrar} from "../src/SquadRegistrar.sol";
@@ -205,6 +205,12 @@ abstract contract RestakingTests is Restaked {
         new StakeTable(settings);
         settings.epochBlocks += 1;
         vm.expectRevert(abi.encodeWithSelector(StakeTable.TooFarAhead.selector, delay + 1, delay));
+        new StakeTable(settings);
+        // Nor may stakers be away sooner than operators.
+        settings.epochBlocks -= 1;
+        bytes memory question = abi.encodeCall(IDelegationManager.minWithdrawalDelayBlocks, ());
+        vm.mockCall(address(core.delegationManager()), question, abi.encode(delay - 1));
+        vm.expectRevert(abi.encodeWithSelector(StakeTable.TooFarAhead.selector, delay, delay - 1));
         new StakeTable(settings);
     }
 

@@ -25,6 +25,7 @@ interface Vm {
     function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);
     function getNonce(address account) external view returns (uint64);
     function lastCallGas() external view returns (Gas memory);
+    function mockCall(address callee, bytes calldata data, bytes calldata answer) external;
     function expectRevert(bytes4 selector) external;
     function expectRevert(bytes calldata expected) external;
     function expectRevert() external;
