@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod certificate;
+pub mod restaking;
 
 pub use certificate::{
     Anchor, BadVerdict, COMMITTEE_EVENT, Followed, Shown, advance, certificate_verifier, followed, shown, verify,
@@ -43,17 +44,26 @@ pub struct Judged {
 
 /// The contract that judges evidence.
 pub fn evidence_verifier() -> Artifact {
-    serde_json::from_str(include_str!("../artifacts/EvidenceVerifier.json"))
-        .unwrap_or_else(|error| unreachable!("an artifact of this repository does not parse: {error}"))
+    Artifact::parse(include_str!("../artifacts/EvidenceVerifier.json"))
 }
 
 impl Artifact {
     /// What a transaction that creates the contract for a network carries.
     pub fn create_for(&self, network: &NetworkId) -> Vec<u8> {
+        self.create_with(&network.0)
+    }
+
+    /// The same with other arguments of the constructor, encoded.
+    pub fn create_with(&self, arguments: &[u8]) -> Vec<u8> {
         let code = hex::decode(self.bytecode.trim_start_matches("0x"));
         let mut data = code.unwrap_or_else(|error| unreachable!("an artifact's code is no hex: {error}"));
-        data.extend_from_slice(&network.0);
+        data.extend_from_slice(arguments);
         data
+    }
+
+    pub(crate) fn parse(json: &str) -> Self {
+        serde_json::from_str(json)
+            .unwrap_or_else(|error| unreachable!("an artifact of this repository does not parse: {error}"))
     }
 }
 

@@ -1,0 +1,105 @@
+// Puts EigenLayer's core into core/, for the tests, as creation code by name. Its licence (BUSL-1.1) allows that and does not allow
+// us to hand it on, so it is fetched and never committed.
+//
+//     node core.mjs                  v1.4 from a crate that carries it; nothing is fetched a second time
+//     node core.mjs --checkout DIR   compiled from a checkout of eigenlayer-contracts with its submodules, v1.9 or later
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join, normalize } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+
+const here = new URL('.', import.meta.url).pathname
+const crate = 'eigenlayer-contract-deployer-0.4.0'
+const address = `https://static.crates.io/crates/eigenlayer-contract-deployer/${crate}.crate`
+const checksum = 'df259858472ebcda21942b9994352c9d09ea34c0ab4173e29b0319441082bc51'
+const fromCrate = {
+  AllocationManager: 'allocation_manager',
+  DelegationManager: 'delegation_manager',
+  PauserRegistry: 'pauser_registry',
+  PermissionController: 'permission_controller',
+  StrategyBase: 'strategy_base',
+  StrategyManager: 'strategy_manager',
+}
+const fromSource = {
+  AllocationManager: 'src/contracts/core/AllocationManager.sol',
+  AllocationManagerView: 'src/contracts/core/AllocationManagerView.sol',
+  DelegationManager: 'src/contracts/core/DelegationManager.sol',
+  PauserRegistry: 'src/contracts/permissions/PauserRegistry.sol',
+  PermissionController: 'src/contracts/permissions/PermissionController.sol',
+  StrategyBase: 'src/contracts/strategies/StrategyBase.sol',
+  StrategyManager: 'src/contracts/core/StrategyManager.sol',
+}
+
+// The files of an uncompressed tar archive.
+function* files(tar) {
+  for (let at = 0; at + 512 <= tar.length && tar[at] !== 0; ) {
+    const name = tar.toString('latin1', at, at + 100).replace(/\0.*$/s, '')
+    const size = parseInt(tar.toString('latin1', at + 124, at + 136), 8)
+    yield [name, tar.subarray(at + 512, at + 512 + size)]
+    at += 512 + Math.ceil(size / 512) * 512
+  }
+}
+
+// What a byte string of Rust stands for.
+function unescape(text) {
+  const plain = { n: 10, r: 13, t: 9, 0: 0, '\\': 92, "'": 39, '"': 34 }
+  const bytes = []
+  for (let at = 0; at < text.length; at++) {
+    if (text[at] !== '\\') bytes.push(text.charCodeAt(at))
+    else if (text[++at] === 'x') bytes.push(parseInt(text.slice(at + 1, (at += 2) + 1), 16))
+    else bytes.push(plain[text[at]])
+  }
+  return Buffer.from(bytes)
+}
+
+async function crateCode() {
+  const answer = await fetch(address)
+  if (!answer.ok) throw new Error(`${address}: ${answer.status} ${answer.statusText}`)
+  const packed = Buffer.from(await answer.arrayBuffer())
+  const found = createHash('sha256').update(packed).digest('hex')
+  if (found !== checksum) throw new Error(`${address} has the sha256 ${found}, expected ${checksum}`)
+  const sources = Object.fromEntries(files(gunzipSync(packed)))
+  const code = Object.entries(fromCrate).map(([name, file]) => {
+    const source = sources[`${crate}/src/bindings/core/${file}.rs`].toString('utf8')
+    const [, text] = source.match(/pub static BYTECODE[^=]*=\s*[^(]*\(\s*b"((?:[^"\\]|\\.)*)"/s)
+    return [name, `0x${unescape(text).toString('hex')}`]
+  })
+  return Object.fromEntries(code)
+}
+
+function compiled(checkout) {
+  const solc = createRequire(import.meta.url)('solc')
+  const mapped = [
+    ['@openzeppelin/', 'lib/openzeppelin-contracts-v4.9.0/'],
+    ['@openzeppelin-upgrades/', 'lib/openzeppelin-contracts-upgradeable-v4.9.0/'],
+  ]
+  const sources = {}
+  const add = (name) => {
+    if (sources[name]) return
+    const content = readFileSync(join(checkout, name), 'utf8')
+    sources[name] = { content }
+    for (const [, path] of content.matchAll(/^import\s[^;]*?["']([^"']+)["'];/gms)) {
+      const map = mapped.find(([from]) => path.startsWith(from))
+      add(map ? path.replace(...map) : normalize(join(dirname(name), path)))
+    }
+  }
+  Object.values(fromSource).forEach(add)
+  const settings = {
+    remappings: mapped.map(([from, to]) => `${from}=${to}`),
+    optimizer: { enabled: true, runs: 200 },
+    evmVersion: 'cancun',
+    outputSelection: { '*': { '*': ['evm.bytecode.object'] } },
+  }
+  const output = JSON.parse(solc.compile(JSON.stringify({ language: 'Solidity', sources, settings })))
+  const errors = (output.errors ?? []).filter((error) => error.severity === 'error')
+  if (errors.length > 0) throw new Error(errors.map((error) => error.formattedMessage).join('\n'))
+  return Object.fromEntries(
+    Object.entries(fromSource).map(([name, file]) => [name, `0x${output.contracts[file][name].evm.bytecode.object}`]),
+  )
+}
+
+mkdirSync(`${here}core`, { recursive: true })
+const at = process.argv.indexOf('--checkout')
+if (at > 0) writeFileSync(`${here}core/checkout.json`, JSON.stringify(compiled(process.argv[at + 1])))
+else if (!existsSync(`${here}core/v1.4.json`)) writeFileSync(`${here}core/v1.4.json`, JSON.stringify(await crateCode()))
