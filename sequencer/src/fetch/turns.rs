@@ -17,16 +17,16 @@ impl Fetches {
 
     /// What is next of the bulk that waits for its turn: the lanes nobody is asked for, as far as the window goes. Of a lane what
     /// was tried least, and of that the highest, since what lies below comes with it. So a tip that a liar named costs every
-    /// other question at most, and not the lane.
+    /// other question at most, and not the lane. Nor do questions that nothing waits for: what acks name may be made up.
     fn next_turns(&self, now: Timestamp) -> Vec<WantKey> {
         let mut busy = BTreeSet::new();
         let mut open = self.on_their_way(now).count();
         let mut next = BTreeMap::new();
         for (key, wanted) in &self.wanted {
             let WantKey::Batches(lane, tip) = key else { continue };
-            if wanted.asked.is_some() {
+            if wanted.asked.is_some() && wanted.is_bulk() {
                 busy.insert(*lane);
-                open += usize::from(wanted.is_bulk());
+                open += 1;
             } else if wanted.queued {
                 let rank = (wanted.passes, wanted.tried.len(), Reverse(*tip));
                 let best = next.entry(*lane).or_insert(rank);
@@ -104,6 +104,15 @@ mod tests {
     fn a_tip_that_nobody_knows_gives_its_turn_to_a_lower_one() {
         let mut fetches = Fetches::default();
         [(0, 5, 0), (0, 900, 1)].into_iter().for_each(|(author, to, tried)| add(&mut fetches, author, to, tried));
+        assert_eq!(fetches.next_turns(Timestamp(1_000)), [key(0, 5)]);
+    }
+
+    #[test]
+    fn what_was_named_and_nothing_waits_for_keeps_no_lane_busy() {
+        let mut fetches = Fetches::default();
+        [(0, 5, 0), (0, 900, 3)].into_iter().for_each(|(author, to, tried)| add(&mut fetches, author, to, tried));
+        let named = fetches.wanted.get_mut(&key(0, 900)).unwrap();
+        (named.haste, named.asked, named.queued) = (Haste::Later, Some(AskId(1)), false);
         assert_eq!(fetches.next_turns(Timestamp(1_000)), [key(0, 5)]);
     }
 
