@@ -10,7 +10,8 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use std::fmt::{Debug, Write as _};
 use std::future::Future;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -42,9 +43,11 @@ pub struct EndpointsConfig {
 struct Endpoint {
     /// Scheme, host and port: what follows may be a key.
     name: String,
+    /// The whole of it, and what follows the name.
+    hidden: [String; 2],
     provider: RootProvider,
-    /// Its chain's id, once it has said so.
-    on_chain: OnceLock<u64>,
+    /// Whether it has said that it is on the right chain.
+    on_chain: AtomicBool,
     rest: Mutex<Rest>,
 }
 
@@ -56,6 +59,16 @@ struct Rest {
 }
 
 impl Endpoint {
+    /// What may be shown of an error, which may quote the URL.
+    fn words(&self, error: &TransportError) -> String {
+        let [whole, rest] = &self.hidden;
+        let mut text = error.to_string().replace(whole, &self.name);
+        if rest.len() > 1 {
+            text = text.replace(rest, "/…");
+        }
+        text.chars().take(MAX_WORDS).collect()
+    }
+
     fn resting(&self) -> Option<Fault> {
         let rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
         let left = rest.until?.checked_duration_since(Instant::now())?;
@@ -118,8 +131,12 @@ impl Endpoints {
             }
             let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
             let name = format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default());
+            let hidden = [
+                url.to_string(),
+                format!("{}{}", url.path(), url.query().map(|query| format!("?{query}")).unwrap_or_default()),
+            ];
             let provider = ProviderBuilder::default().connect_reqwest(client.clone(), url);
-            Ok(Endpoint { name, provider, on_chain: OnceLock::new(), rest: Mutex::default() })
+            Ok(Endpoint { name, hidden, provider, on_chain: AtomicBool::new(false), rest: Mutex::default() })
         };
         let all = config.urls.iter().map(endpoint).collect::<Result<Vec<_>, _>>()?;
         let mut names: Vec<&str> = config.urls.iter().map(String::as_str).collect();
@@ -129,6 +146,7 @@ impl Endpoints {
         }
         Ok(Self { all, agree: config.agree, timeout: config.timeout, chain_id: config.chain_id })
     }
+
     /// The height up to which enough endpoints call blocks final.
     pub async fn finalized(&self) -> Result<u64, L1Error> {
         let ask = async |provider: RootProvider| {
@@ -237,20 +255,18 @@ impl Endpoints {
             return Err(resting);
         }
         let asking = async {
-            if endpoint.on_chain.get().is_none() {
+            if !endpoint.on_chain.load(Ordering::Relaxed) {
                 let id = endpoint.provider.get_chain_id().await?;
-                let _ = endpoint.on_chain.set(id);
-            }
-            match endpoint.on_chain.get() {
-                Some(id) if *id != self.chain_id => {
-                    Ok(Err(Fault::Refused(format!("is on chain {id}, expected {}", self.chain_id))))
+                if id != self.chain_id {
+                    return Ok(Err(Fault::Refused(format!("is on chain {id}, expected {}", self.chain_id))));
                 }
-                _ => ask(endpoint.provider.clone()).await.map(|answer| answer.ok_or(Fault::Unknown)),
+                endpoint.on_chain.store(true, Ordering::Relaxed);
             }
+            ask(endpoint.provider.clone()).await.map(|answer| answer.ok_or(Fault::Unknown))
         };
         let answer = match timeout(self.timeout, asking).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => Err(Fault::Refused(error.to_string().chars().take(MAX_WORDS).collect())),
+            Ok(Err(error)) => Err(Fault::Refused(endpoint.words(&error))),
             Err(_) => Err(Fault::Silent(self.timeout.as_millis() as u64)),
         };
         // Not to know a block yet is no fault.

@@ -30,16 +30,6 @@ pub enum L1Error {
     /// Settings that cannot work.
     #[error("{0}")]
     Settings(String),
-    /// An endpoint of another chain.
-    #[error("{endpoint} is on chain {found}, expected {expected}: give an endpoint of that chain")]
-    Chain {
-        /// Its name.
-        endpoint: String,
-        /// Its chain's id.
-        found: u64,
-        /// The one that was expected.
-        expected: u64,
-    },
     /// Too few endpoints say the same.
     #[error("{what}: {needed} endpoints have to agree, and {said}")]
     NoAgreement {

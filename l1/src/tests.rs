@@ -110,6 +110,18 @@ async fn too_few_that_agree_are_an_error_that_says_who_said_what() {
 }
 
 #[tokio::test]
+async fn what_an_endpoint_that_cannot_be_reached_says_holds_no_key() {
+    // Nobody listens there any more.
+    let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let urls = [format!("http://127.0.0.1:{port}/some-key?token=other-key")];
+    let endpoints = endpoints(&urls, 1, 60_000).unwrap();
+    for _ in 0..2 {
+        let error = endpoints.finalized().await.unwrap_err().to_string();
+        assert!(error.contains(&port.to_string()) && !error.contains("-key"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn endpoints_of_another_chain_count_for_nothing() {
     let (chains, urls) = servers(3).await;
     change(&chains[0], |chain| chain.id = 1);
