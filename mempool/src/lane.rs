@@ -4,13 +4,16 @@ use crate::acks::Vector;
 use crate::limits::{HISTORY_HEADERS, LaneLimits, MAX_FORKS, MAX_LANE_SPAN, MAX_ORPHANS};
 use squad_types::{
     Address, BatchHeader, BatchId, BatchPair, BatchRange, LaneId, Sequence, Signed, Tip, VerifiedBatch,
-    limits::MAX_BATCHES_PER_RESPONSE,
+    limits::{MAX_BATCH_BYTES, MAX_BATCH_BYTES_PER_RESPONSE},
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 mod flow;
 mod prompt;
+
+/// Batches that an answer has room for, however large they are.
+const SURE_OF_AN_ANSWER: u64 = (MAX_BATCH_BYTES_PER_RESPONSE / MAX_BATCH_BYTES) as u64;
 
 pub(crate) use prompt::Promptness;
 
@@ -281,8 +284,9 @@ impl Lane {
             }
         }
         let above_held = self.held.keys().next_back().map_or(self.next_sequence(), |top| top.next());
-        // Where a branch leaves what is held is not known: an answer's worth of it is asked for at a time.
-        let branch = lowest.sequence.minus(MAX_BATCHES_PER_RESPONSE as u64 - 1).max(self.next_sequence());
+        // Where a branch leaves what is held is not known. An answer begins with the lowest, which may be held: only as much is
+        // asked for as one surely has room for, so that each brings the branch further down.
+        let branch = lowest.sequence.minus(SURE_OF_AN_ANSWER - 1).max(self.next_sequence());
         let from = if above_held <= lowest.sequence { above_held } else { branch };
         Some(BatchRange { lane: self.id, from, to: lowest })
     }

@@ -65,6 +65,11 @@ fn a_lost_disk_is_filled_again_over_a_link_that_its_answers_fill() {
 }
 
 #[test]
+fn a_branch_is_fetched_from_its_end_where_answers_do_not_reach_the_fork() {
+    holds(include_str!("failures/forked-lane-fills-answers.toml"));
+}
+
+#[test]
 fn a_quorum_for_nil_decides_nothing() {
     holds(include_str!("failures/nil-passed-off-as-a-decision.toml"));
 }
