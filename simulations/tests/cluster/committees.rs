@@ -87,6 +87,25 @@ fn an_operator_that_was_left_out_while_it_was_away_is_back_two_epochs_after_its_
     assert!(cluster.run_until(5_000, |c| c.invariants.ordered_at(&id).is_some()), "its lane is not ordered");
 }
 
+#[test]
+fn the_first_block_of_an_epoch_names_a_block_of_the_settlement_layer_and_the_others_repeat_it() {
+    let mut cluster = Cluster::new(&short_epochs(94));
+    cluster.start_all();
+    let (mut last, mut moved) = (None, 0);
+    for height in 1..80 {
+        assert!(cluster.run_until(5_000, |c| c.height(0) >= Height(height)), "stands below {height}");
+        let ledger = cluster.nodes[0].sequencer.as_ref().unwrap().ledger();
+        let header = ledger.tip().unwrap().block.header();
+        assert_eq!(header.height, Height(height), "every block is looked at");
+        if let Some((epoch, anchor)) = last.replace((header.epoch, header.l1_anchor)) {
+            assert!(header.l1_anchor.number >= anchor.number);
+            assert!(epoch != header.epoch || header.l1_anchor == anchor, "{height} names another one");
+            moved += usize::from(header.l1_anchor != anchor);
+        }
+    }
+    assert!(moved >= 3, "{moved} epochs named another block");
+}
+
 /// A newcomer that the settlement layer has from the second second on, when epoch 1 is under way; the change is for epoch 3.
 fn late_table(lag: &str) -> Simulation {
     let text = format!(
