@@ -72,6 +72,8 @@ pub enum Input {
     Wake,
     /// Free disk space fell below the mark (true) or is back above it (false). Below, nothing is accepted or proposed; votes go on.
     DiskLow(bool),
+    /// The stake table knows another block of the settlement layer. Until this, what was refused for not knowing it stays refused.
+    AnchorSeen,
     /// The operator wants to stop: nothing is accepted any more, what was accepted is still batched.
     Drain,
 }

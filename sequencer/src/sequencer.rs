@@ -124,6 +124,7 @@ impl Sequencer {
             }
             Input::Wake => {}
             Input::DiskLow(low) => self.disk_low = low,
+            Input::AnchorSeen => self.rejudge_refused(outputs),
             Input::Drain => self.draining = true,
         }
     }

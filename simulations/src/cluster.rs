@@ -93,6 +93,11 @@ enum Event {
     Mischief {
         node: NodeIndex,
     },
+    /// Who lags behind the settlement layer by so much may see another block of it.
+    Layer {
+        node: NodeIndex,
+        lag: u64,
+    },
 }
 
 impl Event {

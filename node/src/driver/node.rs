@@ -215,7 +215,7 @@ impl Node {
             tokio::spawn(keep_house(store, inbox.clone(), Arc::clone(&backend))),
         ];
         if let Some(follower) = follower {
-            let teller = super::settlement::teller(plan.metrics.clone());
+            let teller = super::settlement::teller(plan.metrics.clone(), inbox.clone());
             tasks.push(tokio::spawn(async move {
                 let (_stop, stopped) = watch::channel(false);
                 follower.run(stopped, teller).await;

@@ -1,9 +1,11 @@
 //! Where stake comes from: the genesis file, or the settlement layer that it names.
 
+use super::inbox::Inbox;
 use super::node::Plan;
 use crate::metrics::NodeMetrics;
 use anyhow::Context as _;
 use squad_l1::{Endpoints, EndpointsConfig, FollowConfig, Follower, L1Error, Step, View};
+use squad_sequencer::Input;
 use squad_sequencer::ledger::{GenesisStakeTable, StakeTable};
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,23 +54,29 @@ pub(super) fn open(plan: &Plan) -> anyhow::Result<Settlement> {
 }
 
 /// Says in the log and in the metrics what a look at the settlement layer gave. What fails again and again is said once, until
-/// it works.
-pub(super) fn teller(metrics: NodeMetrics) -> impl FnMut(Result<Step, L1Error>) + Send {
+/// it works. The sequencer hears of each look that may have given a block.
+pub(super) fn teller(metrics: NodeMetrics, inbox: Inbox) -> impl FnMut(Result<Step, L1Error>) + Send {
     let mut failing = false;
-    move |step| match step {
-        Ok(step) => {
-            if std::mem::take(&mut failing) {
-                tracing::info!("the settlement layer can be read again");
-            }
-            if let Step::Read { number, members, .. } = step {
-                tracing::debug!(number, members, "stakes read from the settlement layer");
-                metrics.l1_block.set(i64::try_from(number).unwrap_or(i64::MAX));
-            }
+    move |step| {
+        // A look that failed may have read some blocks before.
+        if !matches!(step, Ok(Step::Same)) {
+            inbox.input(Input::AnchorSeen, None);
         }
-        Err(error) => {
-            metrics.l1_failures.inc();
-            if !std::mem::replace(&mut failing, true) {
-                tracing::warn!(%error, "the settlement layer cannot be read; what is known of it goes on to count");
+        match step {
+            Ok(step) => {
+                if std::mem::take(&mut failing) {
+                    tracing::info!("the settlement layer can be read again");
+                }
+                if let Step::Read { number, members, .. } = step {
+                    tracing::debug!(number, members, "stakes read from the settlement layer");
+                    metrics.l1_block.set(i64::try_from(number).unwrap_or(i64::MAX));
+                }
+            }
+            Err(error) => {
+                metrics.l1_failures.inc();
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%error, "the settlement layer cannot be read; what is known of it goes on to count");
+                }
             }
         }
     }

@@ -42,6 +42,7 @@ impl Cluster {
                 }
             }
             Event::Mischief { node } => self.mischief(node),
+            Event::Layer { node, lag } => self.see_layer(node, lag),
         }
     }
 

@@ -1,9 +1,10 @@
 //! The settlement layer and its stake table, as each node sees it: all see the same blocks, each in its own time.
 
 use super::config::address;
-use super::{Cluster, ClusterConfig, StakeTableChange};
+use super::{Cluster, ClusterConfig, Event, StakeTableChange};
 use crate::network::NodeIndex;
 use crate::queue::Instant;
+use squad_sequencer::Input;
 use squad_sequencer::ledger::{GenesisStakeTable, StakeTable};
 use squad_types::{Digest, Epoch, Genesis, L1Anchor, Member, Stake};
 use std::sync::Arc;
@@ -114,5 +115,19 @@ impl Cluster {
     /// not seen or, if `unaware`, knows all of them and takes the stakes that it saw last for theirs.
     pub fn lag_l1(&mut self, node: NodeIndex, micros: u64, unaware: bool) {
         self.views[node].set_lag(micros, unaware);
+        self.see_layer(node, micros);
+    }
+
+    /// While nobody lags, all see a block at once, and nothing has to be judged again.
+    pub(super) fn see_layer(&mut self, node: NodeIndex, lag: u64) {
+        if self.views[node].lag.load(Ordering::Relaxed) != lag {
+            return;
+        }
+        self.input(node, Input::AnchorSeen);
+        if lag > 0 {
+            let seen = self.now.0.saturating_sub(lag);
+            let next = seen - seen % BLOCK + BLOCK + lag;
+            self.queue.push(Instant(next), Event::Layer { node, lag });
+        }
     }
 }

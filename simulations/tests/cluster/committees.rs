@@ -5,7 +5,7 @@ use squad_simulations::cluster::StakeTableChange;
 use squad_simulations::scenario::parse;
 use squad_simulations::simulation::{Simulation, Verdict};
 use squad_simulations::{Cluster, ClusterConfig};
-use squad_types::{Epoch, Height};
+use squad_types::{Epoch, Height, L1Anchor, Round};
 
 fn short_epochs(seed: u64) -> ClusterConfig {
     let mut config = ClusterConfig::equal(seed, 4);
@@ -102,6 +102,25 @@ fn the_first_block_of_an_epoch_names_a_block_of_the_settlement_layer_and_the_oth
             assert!(epoch != header.epoch || header.l1_anchor == anchor, "{height} names another one");
             moved += usize::from(header.l1_anchor != anchor);
         }
+    }
+    assert!(moved >= 3, "{moved} epochs named another block");
+}
+
+#[test]
+fn a_block_of_the_settlement_layer_that_is_seen_late_costs_no_round() {
+    let mut cluster = Cluster::new(&short_epochs(95));
+    cluster.start_all();
+    // Longer than proposers leave others to see what they name, shorter than a round waits.
+    for node in [2, 3] {
+        cluster.lag_l1(node, 700_000, false);
+    }
+    let mut named = L1Anchor::default();
+    let mut moved = 0;
+    for height in 1..80 {
+        assert!(cluster.run_until(5_000, |c| c.height(0) >= Height(height)), "stands below {height}");
+        let tip = cluster.nodes[0].sequencer.as_ref().unwrap().ledger().tip().unwrap();
+        assert_eq!(tip.certificate.round, Round(0), "{height} took another round");
+        moved += usize::from(std::mem::replace(&mut named, tip.block.header().l1_anchor) != named);
     }
     assert!(moved >= 3, "{moved} epochs named another block");
 }
