@@ -1,10 +1,12 @@
 //! Several endpoints, asked at once, and what enough of them agree on.
 
 use crate::error::{Fault, L1Error};
+use crate::http::Http;
 use alloy_eips::{BlockId, BlockNumberOrTag};
 use alloy_primitives::{Address, B256, Bytes};
 use alloy_provider::transport::TransportError;
 use alloy_provider::{Provider as _, ProviderBuilder, RootProvider};
+use alloy_rpc_client::RpcClient;
 use alloy_rpc_types_eth::{TransactionInput, TransactionRequest};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -135,7 +137,8 @@ impl Endpoints {
                 url.to_string(),
                 format!("{}{}", url.path(), url.query().map(|query| format!("?{query}")).unwrap_or_default()),
             ];
-            let provider = ProviderBuilder::default().connect_reqwest(client.clone(), url);
+            let http = Http { client: client.clone(), url };
+            let provider = ProviderBuilder::default().connect_client(RpcClient::new(http, false));
             Ok(Endpoint { name, hidden, provider, on_chain: AtomicBool::new(false), rest: Mutex::default() })
         };
         let all = config.urls.iter().map(endpoint).collect::<Result<Vec<_>, _>>()?;

@@ -13,6 +13,7 @@ mod abi;
 mod endpoints;
 mod error;
 mod follow;
+mod http;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]

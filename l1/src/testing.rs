@@ -4,6 +4,7 @@
 use crate::abi::StakeTable::{committeeCall, committeeReturn};
 use alloy_primitives::{Address, B256, keccak256};
 use alloy_sol_types::SolCall as _;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
@@ -28,6 +29,8 @@ pub enum Manner {
     Refuses,
     /// Says that other operators are at stake.
     Lies,
+    /// Answers without an end.
+    Floods,
 }
 
 /// A settlement layer as one server sees it.
@@ -121,6 +124,10 @@ async fn handle(State(chain): State<Shared>, Json(request): Json<Value>) -> Resp
     match chain.manner {
         Manner::Stalls => std::future::pending().await,
         Manner::Refuses => (StatusCode::TOO_MANY_REQUESTS, "slow down").into_response(),
+        Manner::Floods => {
+            Body::from_stream(futures::stream::repeat(Ok::<_, std::convert::Infallible>(vec![b' '; 65_536])))
+                .into_response()
+        }
         Manner::True | Manner::Lies => {
             let result = chain.answer(request["method"].as_str().unwrap(), &request["params"]);
             Json(json!({ "jsonrpc": "2.0", "id": request["id"], "result": result })).into_response()

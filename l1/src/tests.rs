@@ -82,7 +82,7 @@ async fn a_proposal_names_a_block_that_others_have_had_time_to_read() {
 
 #[tokio::test]
 async fn an_endpoint_that_lies_stalls_refuses_or_lags_is_outvoted() {
-    for manner in [Manner::Lies, Manner::Stalls, Manner::Refuses] {
+    for manner in [Manner::Lies, Manner::Stalls, Manner::Refuses, Manner::Floods] {
         let (chains, urls) = servers(3).await;
         change(&chains[0], |chain| chain.manner = manner.clone());
         let view = Arc::new(View::new(&genesis()));
@@ -141,6 +141,14 @@ async fn whoever_fails_is_left_alone_for_a_while() {
         assert!(endpoints.finalized().await.is_err());
     }
     assert_eq!(chains[0].lock().unwrap().asked, 1, "ten questions at once, of which one was sent");
+}
+
+#[tokio::test]
+async fn an_answer_without_an_end_is_cut_off() {
+    let (chains, urls) = servers(1).await;
+    change(&chains[0], |chain| chain.manner = Manner::Floods);
+    let error = endpoints(&urls, 1, 600_000).unwrap().finalized().await.unwrap_err().to_string();
+    assert!(error.contains("its answer is over 4194304 bytes"), "{error}");
 }
 
 #[tokio::test]
