@@ -152,6 +152,11 @@ impl Endpoints {
         self.chain_id
     }
 
+    /// What may be shown of them: scheme, host and port.
+    pub fn names(&self) -> Vec<&str> {
+        self.all.iter().map(|endpoint| endpoint.name.as_str()).collect()
+    }
+
     /// How many there are, and how many of them have to agree.
     pub fn count(&self) -> (usize, usize) {
         (self.all.len(), self.agree)

@@ -27,7 +27,10 @@ pub use account::{
     Account, AccountError, Allocated, Call, Contracts, Head, Incident, Mined, NextKey, Patience, Quote, Report, Revert,
     Standing, key_proof,
 };
-pub use alloy_primitives::{Address, B256, Bytes, U256, utils::format_ether};
+pub use alloy_primitives::{
+    Address, B256, Bytes, U256,
+    utils::{format_ether, parse_ether},
+};
 pub use endpoints::{Endpoints, EndpointsConfig};
 pub use error::{Fault, L1Error};
 pub use follow::{FollowConfig, Follower, Step};

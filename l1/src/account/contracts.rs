@@ -143,8 +143,8 @@ impl Contracts {
         self.sink != Address::ZERO && !self.bounty.is_zero()
     }
 
-    /// The weight that shares of a strategy have together with others', in shares times multiplier.
-    pub(super) fn weight(&self, stakes: &[U256]) -> u64 {
+    /// The weight of shares of each strategy, in millionths of a token.
+    pub fn weight(&self, stakes: &[U256]) -> u64 {
         // As the table counts: each strategy rounded down, then the sum to whole units.
         let most = U256::from(u128::MAX);
         let weigh = |((_, multiplier), stake): (&(Address, U256), &U256)| {
