@@ -150,19 +150,48 @@ impl Endpoints {
         Ok(Self { all, agree: config.agree, timeout: config.timeout, chain_id: config.chain_id })
     }
 
+    /// The id of the chain that all have to be on.
+    pub fn chain_id(&self) -> u64 {
+        self.chain_id
+    }
+
+    /// What may be shown of them: scheme, host and port.
+    pub fn names(&self) -> Vec<&str> {
+        self.all.iter().map(|endpoint| endpoint.name.as_str()).collect()
+    }
+
+    /// How many there are, and how many of them have to agree.
+    pub fn count(&self) -> (usize, usize) {
+        (self.all.len(), self.agree)
+    }
+
     /// The height up to which enough endpoints call blocks final.
     pub async fn finalized(&self) -> Result<u64, L1Error> {
+        self.height("the newest final block", BlockNumberOrTag::Finalized).await
+    }
+
+    /// The newest height that enough endpoints have reached.
+    pub(crate) async fn height(&self, what: &str, tag: BlockNumberOrTag) -> Result<u64, L1Error> {
         let ask = async |provider: RootProvider| {
-            let block = provider.get_block_by_number(BlockNumberOrTag::Finalized).await?;
+            let block = provider.get_block_by_number(tag).await?;
             Ok(block.map(|block| block.header.number))
         };
-        // All that answer soon count: one that lags and is quick must not hold back the others.
-        let heights = |heights: &[(usize, u64)]| {
-            let mut heights: Vec<u64> = heights.iter().map(|(_, height)| *height).collect();
-            heights.sort_unstable_by(|a, b| b.cmp(a));
-            heights.get(self.agree - 1).copied()
+        self.reached(what, ask).await
+    }
+
+    /// The highest number that enough endpoints reach. All that answer soon count: one that lags and is quick must not hold back
+    /// the others.
+    pub(crate) async fn reached<T, F>(&self, what: &str, ask: impl Fn(RootProvider) -> F) -> Result<T, L1Error>
+    where
+        T: Copy + Debug + Ord,
+        F: Future<Output = Result<Option<T>, TransportError>>,
+    {
+        let numbers = |answers: &[(usize, T)]| {
+            let mut numbers: Vec<T> = answers.iter().map(|(_, number)| *number).collect();
+            numbers.sort_unstable_by(|a, b| b.cmp(a));
+            numbers.get(self.agree - 1).copied()
         };
-        self.gather("the newest final block", ask, |answers, over| if over { heights(answers) } else { None }).await
+        self.gather(what, ask, |answers, over| if over { numbers(answers) } else { None }).await
     }
 
     /// The hash of the block at a height.
@@ -186,7 +215,7 @@ impl Endpoints {
     }
 
     /// What enough endpoints answer alike.
-    async fn agreed<T, F>(&self, what: &str, ask: impl Fn(RootProvider) -> F) -> Result<T, L1Error>
+    pub(crate) async fn agreed<T, F>(&self, what: &str, ask: impl Fn(RootProvider) -> F) -> Result<T, L1Error>
     where
         T: Clone + Debug + PartialEq,
         F: Future<Output = Result<Option<T>, TransportError>>,
@@ -199,7 +228,7 @@ impl Endpoints {
     }
 
     /// Asks all, until `enough` finds what it looks for in the answers; it is told when no others are waited for.
-    async fn gather<T, R, F>(
+    pub(crate) async fn gather<T, R, F>(
         &self,
         what: &str,
         ask: impl Fn(RootProvider) -> F,

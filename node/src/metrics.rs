@@ -45,6 +45,10 @@ pub struct NodeMetrics {
     pub l1_block: IntGauge,
     /// Looks at the settlement layer that failed, since the start.
     pub l1_failures: IntCounter,
+    /// Pieces of evidence that this node sent, and stake was taken for, since the start.
+    pub evidence_submitted: IntCounter,
+    /// Attempts to send evidence that failed, since the start.
+    pub evidence_submit_failures: IntCounter,
     /// Blocks decided since the start.
     pub blocks: IntCounter,
     /// Rounds above the first, since the start.
@@ -100,6 +104,9 @@ impl NodeMetrics {
             clock_skew: made.gauge("clock_skew_milliseconds", "How far this clock is ahead of the other operators'")?,
             l1_block: made.gauge("l1_block", "Newest block of the settlement layer whose stakes are known")?,
             l1_failures: made.counter("l1_failures_total", "Looks at the settlement layer that failed")?,
+            evidence_submitted: made.counter("evidence_submitted_total", "Evidence sent that stake was taken for")?,
+            evidence_submit_failures: made
+                .counter("evidence_submit_failures_total", "Attempts to send evidence that failed")?,
             blocks: made.counter("blocks_total", "Blocks decided")?,
             extra_rounds: made.counter("extra_rounds_total", "Rounds above the first")?,
             admitted: made.counters("admitted_transactions_total", "Transactions admitted", "namespace")?,

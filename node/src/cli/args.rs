@@ -4,6 +4,7 @@ use super::doctor::DoctorArgs;
 use super::evidence::EvidenceCommand;
 use super::genesis::GenesisCommand;
 use super::keys::KeysCommand;
+use super::operator::OperatorCommand;
 use super::status::StatusArgs;
 use super::submit::SubmitArgs;
 use super::verify::VerifyArgs;
@@ -51,7 +52,10 @@ pub enum Command {
     /// List and check proofs of what operators were caught at
     #[command(subcommand)]
     Evidence(EvidenceCommand),
-    /// Show an operator's state
+    /// Register with a settlement layer, allocate stake, replace keys, leave
+    #[command(subcommand)]
+    Operator(Box<OperatorCommand>),
+    /// Show a node's state
     Status(StatusArgs),
     /// Look for what keeps a node from running well
     Doctor(DoctorArgs),

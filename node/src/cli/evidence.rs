@@ -1,5 +1,11 @@
 //! `squad evidence`: what operators were caught at, as files that prove themselves.
 
+mod onchain;
+#[cfg(test)]
+mod tests;
+
+use onchain::{ShowArgs, SubmitArgs};
+
 use super::Output;
 use super::remote::{Remote, RemoteArgs};
 use crate::api::NodeStatus;
@@ -22,6 +28,10 @@ pub enum EvidenceCommand {
     List(ListArgs),
     /// Check a file, trusting nobody: from its bytes alone
     Verify(CheckArgs),
+    /// Show what a file proves, and whether stake was taken for it
+    Show(ShowArgs),
+    /// Have stake taken for what a file proves
+    Submit(Box<SubmitArgs>),
 }
 
 /// `squad evidence list`
@@ -63,12 +73,14 @@ struct Checked {
     accused: Address,
     incident: Digest,
     what: String,
+    /// What was stated, one and the other.
+    statements: [String; 2],
 }
 
 fn check(evidence: &Evidence, network: NetworkId) -> anyhow::Result<Checked> {
     let accused = evidence.verify(&Domain::new(network), &EcdsaVerifier)?;
     let incident = evidence.incident(&network).context("it names no slot")?;
-    Ok(Checked { accused, incident: Digest(incident), what: describe(evidence) })
+    Ok(Checked { accused, incident: Digest(incident), what: describe(evidence), statements: stated(evidence) })
 }
 
 fn describe(evidence: &Evidence) -> String {
@@ -92,10 +104,31 @@ fn describe(evidence: &Evidence) -> String {
     }
 }
 
+/// The two statements, by what sets them apart.
+fn stated(evidence: &Evidence) -> [String; 2] {
+    match evidence {
+        Evidence::Votes(pair) => [&pair.first, &pair.second].map(|vote| {
+            vote.statement.block.map_or_else(|| "for nil".to_owned(), |block| format!("for block {block}"))
+        }),
+        Evidence::Proposals(pair) => [&pair.first, &pair.second].map(|proposal| {
+            let valid = proposal.statement.valid_round;
+            let valid = valid.map_or_else(String::new, |round| format!(", of round {round}"));
+            format!("block {}{valid}", proposal.statement.block)
+        }),
+        Evidence::Batches(pair) => [&pair.first, &pair.second].map(|header| format!("batch {}", header.statement.id())),
+        Evidence::Acks(pair) => [&pair.lower, &pair.higher].map(|ack| {
+            let (tip, statement) = (&ack.tip, &ack.ack.statement);
+            format!("ack {} of the lane up to place {}, batch {}", statement.counter, tip.sequence, tip.batch)
+        }),
+    }
+}
+
 pub(super) async fn run(command: EvidenceCommand, output: Output) -> anyhow::Result<ExitCode> {
     match command {
         EvidenceCommand::List(args) => list(args, output).await,
         EvidenceCommand::Verify(args) => verify(&args, output),
+        EvidenceCommand::Show(args) => Box::pin(onchain::show(args, output)).await,
+        EvidenceCommand::Submit(args) => Box::pin(onchain::submit(*args, output)).await,
     }
 }
 
@@ -134,21 +167,14 @@ fn read(path: &Path) -> anyhow::Result<EvidenceFile> {
     serde_json::from_str(&text).context("no file that `squad evidence list --out` wrote")
 }
 
-fn verify(args: &CheckArgs, output: Output) -> anyhow::Result<ExitCode> {
-    let shown = args.file.display();
-    let file = read(&args.file).with_context(|| shown.to_string())?;
-    if let Some(genesis) = &args.genesis {
-        let network = super::read_genesis(genesis)?.network_id();
-        ensure!(
-            network == file.network,
-            "{shown} is about network {}, and the genesis is of network {network}",
-            file.network
-        );
-    }
+/// What a file proves: the network, the bytes that the contract takes, and what they come to.
+fn load(path: &Path) -> anyhow::Result<(NetworkId, Vec<u8>, Checked)> {
+    let shown = path.display();
+    let file = read(path).with_context(|| shown.to_string())?;
     let bytes = file.bytes.strip_prefix("0x").unwrap_or(&file.bytes);
     let bytes = hex::decode(bytes).with_context(|| format!("{shown}: bytes is no hex"))?;
     let evidence =
-        Evidence::from_bytes(Bytes::from(bytes)).with_context(|| format!("{shown}: bytes is no evidence"))?;
+        Evidence::from_bytes(Bytes::from(bytes.clone())).with_context(|| format!("{shown}: bytes is no evidence"))?;
     let checked = check(&evidence, file.network).with_context(|| format!("{shown} proves nothing"))?;
     ensure!(
         (checked.accused, checked.incident) == (file.accused, file.incident),
@@ -158,89 +184,21 @@ fn verify(args: &CheckArgs, output: Output) -> anyhow::Result<ExitCode> {
         checked.accused,
         checked.incident
     );
-    let answer = serde_json::json!({
-        "network": file.network, "accused": checked.accused, "incident": checked.incident, "what": checked.what,
-    });
-    output.result(&answer, || {
-        format!(
-            "{} signed {}\n  network {}\n  incident {}",
-            checked.accused, checked.what, file.network, checked.incident
-        )
-    })?;
-    Ok(ExitCode::SUCCESS)
+    Ok((file.network, bytes, checked))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::tests::Served;
-    use crate::config::Limits;
-    use squad_types::{EcdsaSigner, HeaderHash, Height, Round, Signed, Verified, Vote, VoteKind, VotePair};
-
-    fn vote(network: NetworkId, block: u8) -> Signed<Vote> {
-        let signer = EcdsaSigner::from_secret([4; 32]).unwrap();
-        let block = Some(HeaderHash([block; 32]));
-        let vote = Vote { kind: VoteKind::Prevote, height: Height(8), round: Round(2), block };
-        Verified::sign(vote, &Domain::new(network), &signer).into_signed()
+fn verify(args: &CheckArgs, output: Output) -> anyhow::Result<ExitCode> {
+    let (network, _, checked) = load(&args.file)?;
+    if let Some(genesis) = &args.genesis {
+        let of = super::read_genesis(genesis)?.network_id();
+        let shown = args.file.display();
+        ensure!(of == network, "{shown} is about network {network}, and the genesis is of network {of}");
     }
-
-    fn file(dir: &Path, change: impl FnOnce(&mut EvidenceFile)) -> CheckArgs {
-        let network = NetworkId([3; 32]);
-        let evidence = Evidence::Votes(VotePair { first: vote(network, 1), second: vote(network, 2) });
-        let Checked { accused, incident, what } = check(&evidence, network).unwrap();
-        assert_eq!(what, "two prevotes at height 8, round 2");
-        let bytes = format!("0x{}", hex::encode(evidence.to_bytes()));
-        let mut file = EvidenceFile { network, accused, incident, bytes };
-        change(&mut file);
-        let path = dir.join("evidence.json");
-        std::fs::write(&path, serde_json::to_string(&file).unwrap()).unwrap();
-        CheckArgs { file: path, genesis: None }
-    }
-
-    fn refused(change: impl FnOnce(&mut EvidenceFile)) -> String {
-        let dir = tempfile::tempdir().unwrap();
-        let args = file(dir.path(), change);
-        format!("{:#}", verify(&args, Output { json: true }).unwrap_err())
-    }
-
-    fn list_of(served: &Served, dir: &Path) -> ListArgs {
-        ListArgs { remote: RemoteArgs { rpc: served.url("") }, out: Some(dir.to_owned()) }
-    }
-
-    #[tokio::test]
-    async fn what_an_operator_knows_becomes_files_that_need_no_operator() {
-        let served = Served::new(Limits::default()).await;
-        let dir = tempfile::tempdir().unwrap();
-        let out = dir.path().join("evidence");
-        let output = Output { json: true };
-        list(list_of(&served, &out), output).await.unwrap();
-        assert_eq!(std::fs::read_dir(&out).unwrap().count(), 0);
-        let status: NodeStatus = Remote::new(&served.url("")).unwrap().call("squad_status", Vec::new()).await.unwrap();
-        let network = status.network_id;
-        served.node.catch(Evidence::Votes(VotePair { first: vote(network, 1), second: vote(network, 2) }));
-        // The same incident, proved by another pair: one file.
-        served.node.catch(Evidence::Votes(VotePair { first: vote(network, 3), second: vote(network, 1) }));
-        list(list_of(&served, &out), output).await.unwrap();
-        let files: Vec<PathBuf> = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert_eq!(files.len(), 1);
-        assert_eq!(verify(&CheckArgs { file: files[0].clone(), genesis: None }, output).unwrap(), ExitCode::SUCCESS);
-        // An operator that shows what proves nothing is not believed.
-        served.node.catch(Evidence::Votes(VotePair { first: vote(network, 1), second: vote(network, 1) }));
-        let error = format!("{:#}", list(list_of(&served, &out), output).await.unwrap_err());
-        assert!(error.contains("shows evidence that does not hold"), "{error}");
-    }
-
-    #[test]
-    fn a_file_is_believed_only_as_far_as_its_bytes_go() {
-        let dir = tempfile::tempdir().unwrap();
-        assert_eq!(verify(&file(dir.path(), |_| {}), Output { json: true }).unwrap(), ExitCode::SUCCESS);
-        assert!(refused(|file| file.network = NetworkId([4; 32])).contains("proves nothing"));
-        assert!(refused(|file| file.accused = Address([1; 20])).contains("says that it accuses"));
-        assert!(refused(|file| file.incident = Digest([1; 32])).contains("says that it accuses"));
-        assert!(refused(|file| file.bytes = "0xzz".to_owned()).contains("no hex"));
-        assert!(refused(|file| file.bytes.push('0')).contains("no hex"));
-        assert!(refused(|file| file.bytes.truncate(40)).contains("no evidence"));
-        let missing = CheckArgs { file: dir.path().join("none"), genesis: None };
-        assert!(format!("{:#}", verify(&missing, Output { json: true }).unwrap_err()).contains("none"));
-    }
+    let answer = serde_json::json!({
+        "network": network, "accused": checked.accused, "incident": checked.incident, "what": checked.what,
+    });
+    output.result(&answer, || {
+        format!("{} signed {}\n  network {}\n  incident {}", checked.accused, checked.what, network, checked.incident)
+    })?;
+    Ok(ExitCode::SUCCESS)
 }

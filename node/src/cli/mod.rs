@@ -6,6 +6,7 @@ mod doctor;
 mod evidence;
 mod genesis;
 mod keys;
+mod operator;
 mod output;
 mod remote;
 mod status;
@@ -89,7 +90,8 @@ async fn asynchronous(command: Command, output: Output) -> anyhow::Result<ExitCo
         Command::Submit(args) => submit::run(args, output).await?,
         Command::Watch(args) => watch::run(args, output).await?,
         Command::Verify(args) => return verify::run(args, output).await,
-        Command::Evidence(command) => return evidence::run(command, output).await,
+        Command::Evidence(command) => return Box::pin(evidence::run(command, output)).await,
+        Command::Operator(command) => return Box::pin(operator::run(*command, output)).await,
         Command::Status(args) => status::run(args, output).await?,
         Command::Doctor(args) => return Box::pin(doctor::run(args, output)).await,
         Command::Executor(args) => {

@@ -21,6 +21,13 @@ impl Output {
         if self.json { line(serde_json::to_string(value)?) } else { line(text()) }
     }
 
+    /// Says what to do next, to whoever reads text.
+    pub fn note(self, text: impl FnOnce() -> String) {
+        if !self.json {
+            note(text());
+        }
+    }
+
     /// Prints a failure, with its causes, to standard error.
     pub fn error(self, error: &anyhow::Error) {
         if self.json {

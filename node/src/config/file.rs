@@ -40,7 +40,7 @@ pub struct FileConfig {
     pub log: FileLog,
 }
 
-/// `[key]`
+/// `[key]`, and `account` of `[l1]`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FileKey {
@@ -88,6 +88,10 @@ pub struct FileL1 {
     pub timeout_ms: Option<u64>,
     /// How long between two looks, in milliseconds.
     pub poll_ms: Option<u64>,
+    /// The account that sends this node's transactions.
+    pub account: FileKey,
+    /// Whether evidence that this node holds is sent to where stake is taken for it.
+    pub submit_evidence: Option<bool>,
 }
 
 /// `[storage]`

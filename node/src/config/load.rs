@@ -1,7 +1,8 @@
 //! Puts file, environment and flags together.
 
 use super::{
-    ConfigError, FileConfig, FileL1, FileListen, KeySource, L1Config, LogConfig, NodeConfig, Overrides, PasswordSource,
+    ConfigError, FileConfig, FileKey, FileL1, FileListen, KeySource, L1Config, LogConfig, NodeConfig, Overrides,
+    PasswordSource,
 };
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -42,7 +43,7 @@ pub fn load(
     let path = file.map(Path::to_owned).or_else(|| lookup(CONFIG_VARIABLE).map(PathBuf::from));
     let file = path.as_deref().map_or_else(|| Ok(FileConfig::default()), read)?;
     let password_env = overrides.password_env.as_ref().or(file.key.password_env.as_ref());
-    refuse_unknown(environment, password_env)?;
+    refuse_unknown(environment, &[password_env, file.l1.account.password_env.as_ref()])?;
     assemble(file, overrides, insecure_plaintext_key)
 }
 
@@ -51,21 +52,19 @@ fn read(path: &Path) -> Result<FileConfig, ConfigError> {
     let mut file: FileConfig =
         toml::from_str(&text).map_err(|error| ConfigError::Parse { path: path.to_owned(), what: error.to_string() })?;
     let base = path.parent().unwrap_or_else(|| Path::new(""));
-    let key = &mut file.key;
-    for inner in [&mut file.data_dir, &mut file.genesis, &mut key.keystore, &mut key.password_file, &mut key.plaintext]
-    {
-        if let Some(inner) = inner.as_mut() {
-            *inner = base.join(&*inner);
-        }
+    let keys = [&mut file.key, &mut file.l1.account];
+    let of_keys = keys.into_iter().flat_map(|key| [&mut key.keystore, &mut key.password_file, &mut key.plaintext]);
+    for inner in [&mut file.data_dir, &mut file.genesis].into_iter().chain(of_keys).flatten() {
+        *inner = base.join(&*inner);
     }
     Ok(file)
 }
 
-fn refuse_unknown(environment: &[(String, String)], password_env: Option<&String>) -> Result<(), ConfigError> {
+fn refuse_unknown(environment: &[(String, String)], passwords: &[Option<&String>]) -> Result<(), ConfigError> {
     let known = |name: &str| {
         Overrides::VARIABLES.contains(&name)
             || [CONFIG_VARIABLE, PASSWORD_VARIABLE, REMOTE_VARIABLE].contains(&name)
-            || password_env.is_some_and(|variable| variable == name)
+            || passwords.iter().flatten().any(|variable| *variable == name)
     };
     match environment.iter().find(|(name, _)| name.starts_with("SQUAD_") && !known(name)) {
         None => Ok(()),
@@ -123,7 +122,7 @@ fn assemble(file: FileConfig, set: Overrides, insecure_plaintext_key: bool) -> R
         grpc_listen,
         metrics_listen,
         executors: executors(set.executors, file.executors)?,
-        l1: l1(set.l1_endpoints, file.l1)?,
+        l1: l1(set.l1_endpoints, file.l1, insecure_plaintext_key)?,
         limits: file.limits,
         min_free_bytes: set.min_free_bytes.or(file.storage.min_free_bytes).unwrap_or(MIN_FREE_BYTES),
         log: LogConfig {
@@ -133,7 +132,7 @@ fn assemble(file: FileConfig, set: Overrides, insecure_plaintext_key: bool) -> R
     })
 }
 
-fn l1(set: Option<super::List>, file: FileL1) -> Result<L1Config, ConfigError> {
+fn l1(set: Option<super::List>, file: FileL1, insecure_plaintext_key: bool) -> Result<L1Config, ConfigError> {
     let endpoints = set.map(|list| list.0).or(file.endpoints).unwrap_or_default();
     let most = endpoints.len();
     let agree = file.agree.unwrap_or(most / 2 + 1);
@@ -150,44 +149,52 @@ fn l1(set: Option<super::List>, file: FileL1) -> Result<L1Config, ConfigError> {
         }
     }
     let [timeout_ms, poll_ms] = times.map(|(_, value, default)| value.unwrap_or(default));
-    Ok(L1Config { endpoints, agree, timeout_ms, poll_ms })
+    let submit_evidence = file.submit_evidence.unwrap_or(false);
+    let given = file.account.keystore.is_some() || file.account.plaintext.is_some();
+    if submit_evidence && !given {
+        return invalid("l1.submit_evidence", "nobody pays for what is sent: set l1.account, too".to_owned());
+    }
+    let account = given.then(|| source("l1.account", &file.account, insecure_plaintext_key)).transpose()?;
+    Ok(L1Config { endpoints, agree, timeout_ms, poll_ms, account, submit_evidence })
 }
 
 fn key(file: &FileConfig, set: &Overrides, insecure_plaintext_key: bool) -> Result<KeySource, ConfigError> {
-    // A flag for one kind of key overrides the other kind in the file.
-    let (keystore, plaintext) = if set.keystore.is_some() || set.plaintext_key.is_some() {
-        (set.keystore.clone(), set.plaintext_key.clone())
-    } else {
-        (file.key.keystore.clone(), file.key.plaintext.clone())
-    };
-    let invalid = |setting: &str, what: &str| Err(ConfigError::Invalid { setting: setting.into(), what: what.into() });
-    match (keystore, plaintext) {
-        (Some(_), Some(_)) => invalid("key", "both a keystore and a plaintext key are given: remove one"),
-        (None, None) => {
-            Err(ConfigError::Missing { setting: "key.keystore", flag: "keystore", variable: "SQUAD_KEYSTORE" })
-        }
+    let mut key = file.key.clone();
+    // A flag for one kind of key or password overrides the other kind in the file.
+    if set.keystore.is_some() || set.plaintext_key.is_some() {
+        (key.keystore, key.plaintext) = (set.keystore.clone(), set.plaintext_key.clone());
+    }
+    if set.password_file.is_some() || set.password_env.is_some() {
+        (key.password_file, key.password_env) = (set.password_file.clone(), set.password_env.clone());
+    }
+    if key.keystore.is_none() && key.plaintext.is_none() {
+        return Err(ConfigError::Missing { setting: "key.keystore", flag: "keystore", variable: "SQUAD_KEYSTORE" });
+    }
+    source("key", &key, insecure_plaintext_key)
+}
+
+/// Where a key comes from that is given.
+fn source(setting: &str, key: &FileKey, insecure_plaintext_key: bool) -> Result<KeySource, ConfigError> {
+    let invalid = |setting: String, what: &str| Err(ConfigError::Invalid { setting, what: what.into() });
+    match (&key.keystore, &key.plaintext) {
+        (Some(_), Some(_)) => invalid(setting.into(), "both a keystore and a plaintext key are given: remove one"),
+        (None, None) => invalid(setting.into(), "neither a keystore nor a plaintext key is given: give one"),
         (None, Some(_)) if !insecure_plaintext_key => invalid(
-            "key.plaintext",
+            format!("{setting}.plaintext"),
             "a plaintext key can be read by every program that runs as you, and whoever has it can get the operator \
              slashed: use a keystore (`squad keys import`), or, for development only, add --insecure-plaintext-key",
         ),
-        (None, Some(path)) => Ok(KeySource::PlaintextDev { path }),
+        (None, Some(path)) => Ok(KeySource::PlaintextDev { path: path.clone() }),
         (Some(path), None) => {
-            let (file_flag, env_flag) = (set.password_file.clone(), set.password_env.clone());
-            let (from_file, from_env) = if file_flag.is_some() || env_flag.is_some() {
-                (file_flag, env_flag)
-            } else {
-                (file.key.password_file.clone(), file.key.password_env.clone())
-            };
-            let password = match (from_file, from_env) {
+            let password = match (&key.password_file, &key.password_env) {
                 (Some(_), Some(_)) => {
-                    return invalid("key", "both password_file and password_env are given: remove one");
+                    return invalid(setting.into(), "both password_file and password_env are given: remove one");
                 }
-                (Some(file), None) => PasswordSource::File(file),
-                (None, Some(variable)) => PasswordSource::Env(variable),
+                (Some(file), None) => PasswordSource::File(file.clone()),
+                (None, Some(variable)) => PasswordSource::Env(variable.clone()),
                 (None, None) => PasswordSource::Prompt,
             };
-            Ok(KeySource::Keystore { path, password })
+            Ok(KeySource::Keystore { path: path.clone(), password })
         }
     }
 }

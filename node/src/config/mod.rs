@@ -59,6 +59,10 @@ pub struct L1Config {
     pub timeout_ms: u64,
     /// How long between two looks, in milliseconds.
     pub poll_ms: u64,
+    /// The account that sends this node's transactions, if there is one.
+    pub account: Option<KeySource>,
+    /// Whether evidence that this node holds is sent to where stake is taken for it; from that account.
+    pub submit_evidence: bool,
 }
 
 /// Where an operator's key comes from.

@@ -87,6 +87,23 @@ fn endpoints_of_a_settlement_layer_have_to_agree_by_more_than_half() {
 }
 
 #[test]
+fn an_account_is_named_like_a_key_and_evidence_is_sent_only_from_one() {
+    let (dir, path) =
+        file(&format!("{BASE}[l1]\naccount = {{ keystore = 'a.json', password_env = 'SQUAD_ACCOUNT_PASSWORD' }}"));
+    let variables = environment(&[("SQUAD_ACCOUNT_PASSWORD", "secret")]);
+    let l1 = load(Some(&path), &variables, Overrides::default(), false).unwrap().l1;
+    let password = PasswordSource::Env("SQUAD_ACCOUNT_PASSWORD".into());
+    assert_eq!(l1.account, Some(KeySource::Keystore { path: dir.path().join("a.json"), password }));
+    assert!(!l1.submit_evidence);
+    let text = error(&format!("{BASE}[l1]\nsubmit_evidence = true"), &[]);
+    assert!(text.contains("l1.submit_evidence") && text.contains("set l1.account"), "{text}");
+    let text = error(&format!("{BASE}[l1.account]\nplaintext = 'a'"), &[]);
+    assert!(text.contains("l1.account.plaintext") && text.contains("--insecure-plaintext-key"), "{text}");
+    let text = error(&format!("{BASE}[l1.account]\nkeystore = 'a'\nplaintext = 'a'"), &[]);
+    assert!(text.contains("l1.account: both"), "{text}");
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_its_line() {
     let text = error("data_dir = 'data'\ngenesis = 'g'\nlisten_address = 'x'\n", &[]);
     assert!(text.contains("node.toml") && text.contains("line 3") && text.contains("listen_address"), "{text}");

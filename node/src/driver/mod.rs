@@ -9,6 +9,7 @@
 mod backend;
 mod chain;
 mod clock;
+mod contact;
 mod courier;
 mod disk;
 mod engine;
@@ -20,6 +21,7 @@ mod kept;
 mod latency;
 mod node;
 mod peers;
+mod reporter;
 mod results;
 mod serve;
 mod settlement;
@@ -31,8 +33,10 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use contact::{report as contact, shown as contact_shown};
+
 use crate::api::{Backend, Gate, http, serve_grpc, serve_metrics, serve_rpc};
-use crate::config::NodeConfig;
+use crate::config::{L1Config, NodeConfig};
 use crate::metrics::NodeMetrics;
 use anyhow::Context as _;
 use node::{Node, Plan};
@@ -83,11 +87,19 @@ fn plan(config: &NodeConfig) -> anyhow::Result<Plan> {
         announce: announce(&config.p2p_announce)?,
         bootstrap: multiaddrs("p2p.bootstrap", &config.bootstrap)?,
         l1: config.l1.clone(),
+        account: account(&config.l1)?,
         storage: squad_storage::Options { free_space_mark: config.min_free_bytes, ..Default::default() },
         disk: Arc::new(squad_storage::RealDisk),
         wait: submit::longest_wait(&config.limits),
         metrics: NodeMetrics::new()?,
     })
+}
+
+/// The account that evidence is sent from, where it is to be sent.
+fn account(config: &L1Config) -> anyhow::Result<Option<squad_l1::Account>> {
+    let Some(source) = config.account.as_ref().filter(|_| config.submit_evidence) else { return Ok(None) };
+    let secret = crate::keystore::open(source).context("l1.account")?;
+    squad_l1::Account::from_secret(&secret).context("l1.account holds no secp256k1 key").map(Some)
 }
 
 /// The ports that are served, taken before anything else starts, so that a port in use is said at once.

@@ -9,6 +9,7 @@ use super::engine::Engine;
 use super::inbox::{Event, Inbox};
 use super::incoming::Incoming;
 use super::peers::{Committees, Peers};
+use super::reporter::Reporter;
 use super::results::{Happened, MAX_EVENTS, Published, Results};
 use super::settlement::Settlement;
 use super::stored::{Records, log_records};
@@ -51,6 +52,8 @@ pub(crate) struct Plan {
     pub(crate) announce: Announce,
     pub(crate) bootstrap: Vec<Multiaddr>,
     pub(crate) l1: L1Config,
+    /// Who pays for what is sent to the settlement layer, where evidence is.
+    pub(crate) account: Option<squad_l1::Account>,
     pub(crate) storage: Options,
     /// Where the data directory lies; tests put faults here.
     pub(crate) disk: Arc<dyn squad_storage::Disk>,
@@ -76,6 +79,7 @@ struct Opened {
     sequencer: Sequencer,
     outputs: Vec<Output>,
     follower: Option<Follower>,
+    reporter: Option<Reporter>,
 }
 
 /// Opens the data directory and brings the sequencer back. Blocks.
@@ -99,12 +103,13 @@ fn open(plan: &Plan) -> anyhow::Result<Opened> {
     let records = log_records(&mut recovered)?;
     tracing::info!(origin = ?recovered.origin, records = records.len(), index = ?recovered.index, "data directory opened");
     let Settlement { stakes, follower } = super::settlement::open(plan)?;
+    let reporter = super::reporter::open(plan)?;
     let signer: Arc<dyn Signer> = Arc::new(plan.signer.clone());
     let mut config = Config::new(plan.genesis.clone(), Some(signer), Arc::new(EcdsaVerifier), stakes);
     config.memory = memory;
     let (sequencer, outputs) = Sequencer::recover(config, crate::cli::now(), records, &Records(store.clone()))?;
     check_clock(sequencer.ledger().tip_time())?;
-    Ok(Opened { store, sequencer, outputs, follower })
+    Ok(Opened { store, sequencer, outputs, follower, reporter })
 }
 
 /// Refuses a clock that lies far before what is decided already.
@@ -162,7 +167,7 @@ impl Node {
         net: NetworkHandle,
         events: NetEvents,
     ) -> anyhow::Result<Self> {
-        let Opened { store, sequencer, outputs, follower } = opened;
+        let Opened { store, sequencer, outputs, follower, reporter } = opened;
         let (inbox, receiver) = Inbox::new();
         let records = Records(store.clone());
         let namespaces = Arc::new(plan.genesis.namespaces.clone());
@@ -221,6 +226,7 @@ impl Node {
                 follower.run(stopped, teller).await;
             }));
         }
+        tasks.extend(reporter.map(|reporter| tokio::spawn(reporter.run(inbox.clone()))));
         Ok(Self { backend, net, inbox, ended: Some(ended), results_ended, tasks })
     }
 

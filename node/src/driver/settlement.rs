@@ -2,6 +2,7 @@
 
 use super::inbox::Inbox;
 use super::node::Plan;
+use crate::config::L1Config;
 use crate::metrics::NodeMetrics;
 use anyhow::Context as _;
 use squad_l1::{Endpoints, EndpointsConfig, FollowConfig, Follower, L1Error, Step, View};
@@ -37,20 +38,25 @@ pub(super) fn open(plan: &Plan) -> anyhow::Result<Settlement> {
         layer.stake_table
     );
     let view = Arc::new(View::open(&plan.genesis, &plan.data_dir.join(FILE))?);
-    let endpoints = Endpoints::new(&EndpointsConfig {
-        urls: config.endpoints.clone(),
-        agree: config.agree,
-        timeout: Duration::from_millis(config.timeout_ms),
-        chain_id: layer.chain_id,
-    });
     let follow = FollowConfig {
         table: layer.stake_table.0.into(),
         lag: layer.lag_blocks.into(),
         every: layer.every_blocks.into(),
         poll: Duration::from_millis(config.poll_ms),
     };
-    let follower = Follower::new(endpoints.context("l1.endpoints")?, follow, Arc::clone(&view))?;
+    let follower = Follower::new(endpoints(config, layer)?, follow, Arc::clone(&view))?;
     Ok(Settlement { stakes: view, follower: Some(follower) })
+}
+
+/// The endpoints that the settings name, of the chain that the genesis does.
+pub(super) fn endpoints(config: &L1Config, layer: &squad_types::Settlement) -> anyhow::Result<Endpoints> {
+    let endpoints = Endpoints::new(&EndpointsConfig {
+        urls: config.endpoints.clone(),
+        agree: config.agree,
+        timeout: Duration::from_millis(config.timeout_ms),
+        chain_id: layer.chain_id,
+    });
+    endpoints.context("l1.endpoints")
 }
 
 /// Says in the log and in the metrics what a look at the settlement layer gave. What fails again and again is said once, until

@@ -23,7 +23,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ),
     ("simulations", &["types", "mempool", "consensus", "sequencer", "regions"]),
     ("contracts", &["types"]),
-    ("l1", &["types", "sequencer"]),
+    ("l1", &["types", "sequencer", "contracts"]),
     ("fuzz", &["types", "consensus", "sequencer", "storage", "net", "client", "node", "executor"]),
     (
         "tests",

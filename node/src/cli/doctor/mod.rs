@@ -2,6 +2,7 @@
 
 mod machine;
 mod node;
+mod settlement;
 
 use super::{NodeArgs, Output, clock};
 use clap::Args;

@@ -36,7 +36,8 @@ pub(super) async fn examine(config: &NodeConfig) -> Vec<Check> {
     };
     let (check, address) = key(&config.key);
     checks.push(check);
-    checks.extend(member(address, genesis.as_ref()));
+    // Where a settlement layer says who is at stake, the genesis does so for the beginning only.
+    checks.extend(member(address, genesis.as_ref().filter(|genesis| genesis.settlement.is_none())));
     let (check, running) = data(&config.data_dir, genesis.as_ref(), address);
     checks.push(check);
     checks.extend(ports(config, running).await);
@@ -44,6 +45,10 @@ pub(super) async fn examine(config: &NodeConfig) -> Vec<Check> {
         checks.extend(alive(config).await);
     }
     checks.extend(peers(config).await);
+    if let Some(genesis) = &genesis {
+        let key = address.map(|address| address.0.into());
+        checks.extend(super::settlement::examine(config, genesis, key).await);
+    }
     checks
 }
 
