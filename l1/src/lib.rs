@@ -10,6 +10,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod abi;
+#[cfg(feature = "deploy")]
+pub mod deploy;
 mod endpoints;
 mod error;
 mod follow;
