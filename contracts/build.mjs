@@ -6,7 +6,7 @@ import { createRequire } from 'node:module'
 const solc = createRequire(import.meta.url)('solc')
 const here = new URL('.', import.meta.url).pathname
 // Those that are put on a chain.
-const deployed = ['CertificateVerifier', 'EvidenceVerifier', 'Slasher', 'SquadRegistrar', 'StakeTable']
+const deployed = ['CertificateVerifier', 'EvidenceVerifier', 'Slasher', 'SquadRegistrar', 'StakeTable', 'TestToken']
 
 const sources = Object.fromEntries(
   readdirSync(`${here}src`)

@@ -1,10 +1,10 @@
-// Puts EigenLayer's core into core/, for the tests, as creation code by name. Its licence (BUSL-1.1) allows that and does not allow
-// us to hand it on, so it is fetched and never committed.
+// Puts EigenLayer's core into core/, for the tests and for `squad devnet --l1`, as creation code by name. Its licence (BUSL-1.1)
+// allows that and does not allow us to hand it on, so it is fetched and never committed.
 //
 //     node core.mjs                  v1.4 from a crate that carries it; nothing is fetched a second time
 //     node core.mjs --checkout DIR   compiled from a checkout of eigenlayer-contracts with its submodules, v1.9 or later
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, normalize } from 'node:path'
 import { gunzipSync } from 'node:zlib'
@@ -14,12 +14,19 @@ const crate = 'eigenlayer-contract-deployer-0.4.0'
 const address = `https://static.crates.io/crates/eigenlayer-contract-deployer/${crate}.crate`
 const checksum = 'df259858472ebcda21942b9994352c9d09ea34c0ab4173e29b0319441082bc51'
 const fromCrate = {
+  AVSDirectory: 'avs_directory',
   AllocationManager: 'allocation_manager',
   DelegationManager: 'delegation_manager',
+  EigenPod: 'eigen_pod',
+  EigenPodManager: 'eigen_pod_manager',
   PauserRegistry: 'pauser_registry',
   PermissionController: 'permission_controller',
+  ProxyAdmin: 'proxy_admin',
   StrategyBase: 'strategy_base',
+  StrategyFactory: 'strategy_factory',
   StrategyManager: 'strategy_manager',
+  TransparentUpgradeableProxy: 'transparent_upgradeable_proxy',
+  UpgradeableBeacon: 'upgradeable_beacon',
 }
 const fromSource = {
   AllocationManager: 'src/contracts/core/AllocationManager.sol',
@@ -99,7 +106,20 @@ function compiled(checkout) {
   )
 }
 
+// Whether all that is needed was fetched before.
+function complete(path) {
+  if (!existsSync(path)) return false
+  const found = JSON.parse(readFileSync(path, 'utf8'))
+  return Object.keys(fromCrate).every((name) => name in found)
+}
+
+// Whole or not at all.
+function write(path, code) {
+  writeFileSync(`${path}.part`, JSON.stringify(code))
+  renameSync(`${path}.part`, path)
+}
+
 mkdirSync(`${here}core`, { recursive: true })
 const at = process.argv.indexOf('--checkout')
-if (at > 0) writeFileSync(`${here}core/checkout.json`, JSON.stringify(compiled(process.argv[at + 1])))
-else if (!existsSync(`${here}core/v1.4.json`)) writeFileSync(`${here}core/v1.4.json`, JSON.stringify(await crateCode()))
+if (at > 0) write(`${here}core/checkout.json`, compiled(process.argv[at + 1]))
+else if (!complete(`${here}core/v1.4.json`)) write(`${here}core/v1.4.json`, await crateCode())

@@ -19,6 +19,11 @@ pub fn slasher() -> Artifact {
     Artifact::parse(include_str!("../artifacts/Slasher.json"))
 }
 
+/// A token that anybody may make any amount of, for development networks; created with its name and its symbol.
+pub fn test_token() -> Artifact {
+    Artifact::parse(include_str!("../artifacts/TestToken.json"))
+}
+
 /// Why bytes are no list of members.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an answer of {0} bytes is not laid out as a list of members: is that a stake table of this version?")]

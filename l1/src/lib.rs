@@ -14,6 +14,8 @@
 
 mod abi;
 mod account;
+#[cfg(feature = "deploy")]
+pub mod deploy;
 mod endpoints;
 mod error;
 mod follow;

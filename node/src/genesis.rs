@@ -1,8 +1,8 @@
 //! Makes genesis files.
 
 use squad_types::{
-    Address, Genesis, GenesisError, Member, NamespaceId, NamespaceKind, NamespaceSpec, OrderingPolicy, Params, Stake,
-    Timestamp, WriteAccess,
+    Address, Genesis, GenesisError, Member, NamespaceId, NamespaceKind, NamespaceSpec, OrderingPolicy, Params,
+    Settlement, Stake, Timestamp, WriteAccess,
 };
 
 /// The chain id of the development network's namespace `evm`.
@@ -69,6 +69,28 @@ pub fn begins_later(genesis: &Genesis) -> Option<String> {
 /// # Errors
 /// Operators that are no committee: none, too many, or one twice.
 pub fn devnet_genesis(operators: &[Address], time: Timestamp) -> Result<Genesis, GenesisError> {
+    let validators = operators.iter().map(|address| Member { address: *address, stake: Stake(100) }).collect();
+    assemble("devnet", time, Params::default(), devnet_namespaces(), validators)
+}
+
+/// The genesis of a development network whose stake is on a settlement layer. Its epochs are short, so that a change of stake
+/// shows soon: 16 heights, which an idle network takes as many seconds for.
+///
+/// # Errors
+/// Operators that are no committee; a settlement layer that cannot be one.
+pub fn devnet_l1_genesis(
+    validators: Vec<Member>,
+    time: Timestamp,
+    settlement: Settlement,
+) -> Result<Genesis, GenesisError> {
+    let params = Params { epoch_heights: 16, epoch_ms: 10_000, ..Params::default() };
+    let mut genesis = assemble("devnet", time, params, devnet_namespaces(), validators)?;
+    genesis.settlement = Some(settlement);
+    genesis.check()?;
+    Ok(genesis)
+}
+
+fn devnet_namespaces() -> Vec<NamespaceSpec> {
     let evm = |chain_id| NamespaceKind::Evm { chain_id };
     let mut namespaces = vec![
         namespace(1, "evm", evm(DEVNET_CHAIN_ID), OrderingPolicy::Fifo),
@@ -77,8 +99,7 @@ pub fn devnet_genesis(operators: &[Address], time: Timestamp) -> Result<Genesis,
         namespace(4, "lottery", NamespaceKind::Opaque, OrderingPolicy::Shuffled),
     ];
     namespaces.iter_mut().for_each(|namespace| namespace.quota_bytes_per_second = DEVNET_QUOTA);
-    let validators = operators.iter().map(|address| Member { address: *address, stake: Stake(100) }).collect();
-    assemble("devnet", time, Params::default(), namespaces, validators)
+    namespaces
 }
 
 /// Reads a validator from `ADDRESS:STAKE`.

@@ -13,6 +13,7 @@ use super::watch::WatchArgs;
 use crate::bench::BenchArgs;
 use crate::config::{ConfigError, NodeConfig, Overrides, load};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -63,6 +64,15 @@ pub enum Command {
     Bench(Box<BenchArgs>),
     /// Run the reference EVM executor of one namespace
     Executor(Box<ExecutorArgs>),
+    /// Run a devnet's chain, and end it when standard input ends: for the devnet alone
+    #[command(hide = true)]
+    DevnetChain {
+        /// The chain's program.
+        program: PathBuf,
+        /// Its arguments.
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
 }
 
 /// `squad node`
@@ -115,6 +125,15 @@ pub struct DevnetArgs {
     /// between; what they say to each other takes as long as it would there. Next to each other if it is not given
     #[arg(long, value_delimiter = ',', value_name = "REGIONS")]
     pub regions: Vec<String>,
+    /// Keep stake on a local Ethereum chain, with EigenLayer's core and the contracts of this network
+    #[arg(long)]
+    pub l1: bool,
+    /// The program that runs that chain; looked for on PATH and under contracts/node_modules if it is not given
+    #[arg(long, value_name = "PATH", requires = "l1")]
+    pub anvil: Option<PathBuf>,
+    /// EigenLayer's core, as contracts/core.mjs writes it; contracts/core/v1.4.json if it is not given
+    #[arg(long, value_name = "FILE", requires = "l1")]
+    pub core: Option<PathBuf>,
     /// The first of the ports to use; free ones are chosen if it is not given
     #[arg(long, value_name = "PORT")]
     pub base_port: Option<u16>,

@@ -100,6 +100,10 @@ async fn asynchronous(command: Command, output: Output) -> anyhow::Result<ExitCo
             }
             Box::pin(crate::executor::run(*args)).await?;
         }
+        Command::DevnetChain { program, arguments } => {
+            end_with_stdin();
+            crate::devnet::chain(&program, &arguments).await?;
+        }
         Command::Keys(_) | Command::Genesis(_) | Command::Config => {}
     }
     Ok(ExitCode::SUCCESS)

@@ -15,6 +15,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often it is looked at meanwhile.
 const STOP_POLL: Duration = Duration::from_millis(20);
 
+/// The process of the local chain.
+pub(super) const CHAIN: &str = "chain";
+
 struct Process {
     name: String,
     child: Child,
@@ -88,7 +91,7 @@ impl Children {
 
     /// Asks all of them to end, those started last first, and kills those that do not.
     pub(super) async fn stop(&mut self) {
-        for group in ["executor", "operator"] {
+        for group in ["executor", "operator", CHAIN] {
             for process in self.0.iter_mut().filter(|process| process.name.starts_with(group)) {
                 signal(&process.child, Signal::TERM);
             }

@@ -28,13 +28,15 @@ pub(super) struct OperatorAddresses {
 pub(super) struct Addresses {
     pub(super) operators: Vec<OperatorAddresses>,
     pub(super) executors: Vec<SocketAddr>,
+    /// The local chain's; none without one.
+    pub(super) chain: Option<SocketAddr>,
     /// Each operator's region; empty if they are next to each other.
     pub(super) regions: Vec<String>,
 }
 
 /// Picks an address for everything, and takes those of the proxies that stand between operators in different places.
 pub(super) fn choose(args: &DevnetArgs, places: Option<&Places>) -> anyhow::Result<(Addresses, Vec<TcpListener>)> {
-    let processes = args.operators * PER_OPERATOR + args.executors;
+    let processes = args.operators * PER_OPERATOR + args.executors + u16::from(args.l1);
     let needed = processes + places.map_or(0, |_| wide::proxies(args.operators));
     // All are held at once, so that none is picked twice, and let go together just before the processes start.
     let mut held: Vec<TcpListener> = match args.base_port {
@@ -43,13 +45,15 @@ pub(super) fn choose(args: &DevnetArgs, places: Option<&Places>) -> anyhow::Resu
     };
     let proxies = held.split_off(usize::from(processes));
     let ports = held.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
-    let (operators, executors) = ports.split_at(usize::from(args.operators * PER_OPERATOR));
+    let (operators, others) = ports.split_at(usize::from(args.operators * PER_OPERATOR));
+    let (executors, chain) = others.split_at(usize::from(args.executors));
     let operator =
         |four: &[SocketAddr]| OperatorAddresses { p2p: four[0], rpc: four[1], grpc: four[2], metrics: four[3] };
     let name = |at| places.map(|places| places.name_of(usize::from(at)).to_owned());
     let addresses = Addresses {
         operators: operators.chunks_exact(usize::from(PER_OPERATOR)).map(operator).collect(),
         executors: executors.to_vec(),
+        chain: chain.first().copied(),
         regions: (0..args.operators).filter_map(name).collect(),
     };
     Ok((addresses, proxies))

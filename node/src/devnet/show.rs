@@ -1,13 +1,14 @@
 //! What a devnet prints: JSON lines for programs, a live table for people.
 
 use super::children::{Children, Ended};
+use super::l1::OnChain;
 use super::layout::Layout;
 use super::ports::Addresses;
-use super::watch::Seen;
+use super::watch::{ChainSeen, Seen};
 use crate::api::{NodeStatus, Readiness};
 use crate::cli::{line, print};
 use serde_json::{Value, json};
-use squad_types::Signer;
+use squad_types::{Address, Signer};
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::time::Instant;
@@ -15,9 +16,14 @@ use std::time::Instant;
 /// How often the table is printed where it cannot be drawn over.
 const PLAIN_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
 
+/// What a token of 18 decimals weighs in the stake table.
+const UNITS_OF_A_TOKEN: f64 = 1e6;
+
 /// Prints.
 pub(super) struct Show {
     json: bool,
+    /// The operators' consensus keys.
+    keys: Vec<Address>,
     terminal: bool,
     drawn: usize,
     printed: Option<Instant>,
@@ -29,7 +35,7 @@ pub(super) struct Show {
 }
 
 /// What other programs need to know of a devnet that is ready.
-pub(super) fn ready(layout: &Layout, addresses: &Addresses, children: &Children) -> Value {
+pub(super) fn ready(layout: &Layout, addresses: &Addresses, on_chain: Option<&OnChain>, children: &Children) -> Value {
     let operators = layout.signers.iter().zip(&addresses.operators).zip(children.pids("operator"));
     let operators = operators.enumerate().map(|(at, ((signer, listen), pid))| {
         json!({
@@ -50,13 +56,15 @@ pub(super) fn ready(layout: &Layout, addresses: &Addresses, children: &Children)
         "operators": operators.collect::<Vec<_>>(),
         "executors": executors.collect::<Vec<_>>(),
         "namespaces": layout.genesis.namespaces,
+        "l1": on_chain,
     })
 }
 
 impl Show {
-    pub(super) fn new(json: bool) -> Self {
+    pub(super) fn new(json: bool, layout: &Layout) -> Self {
         Self {
             json,
+            keys: layout.signers.iter().map(Signer::address).collect(),
             terminal: !json && std::io::stdout().is_terminal(),
             drawn: 0,
             printed: None,
@@ -68,7 +76,13 @@ impl Show {
         }
     }
 
-    pub(super) fn ready(&self, ready: &Value, layout: &Layout, addresses: &Addresses) -> anyhow::Result<()> {
+    pub(super) fn ready(
+        &self,
+        ready: &Value,
+        layout: &Layout,
+        addresses: &Addresses,
+        on_chain: Option<&OnChain>,
+    ) -> anyhow::Result<()> {
         if self.json {
             return line(ready);
         }
@@ -85,6 +99,14 @@ impl Show {
             let (name, chain) = (at + 1, crate::genesis::DEVNET_CHAIN_ID);
             let _ = writeln!(text, "  executor {name}  wallets connect to http://{rpc}  (chain id {chain})");
         }
+        if let Some(OnChain { rpc, chain_id, .. }) = on_chain {
+            let file = layout.dir.join("l1.json");
+            let _ = writeln!(
+                text,
+                "  stake       on chain {chain_id}, {rpc}; contracts and accounts in {}",
+                file.display()
+            );
+        }
         text.push_str(
             "\nTen accounts of the mnemonic 'test test test test test test test test test test test junk' hold 10,000 ether each:\n",
         );
@@ -95,6 +117,17 @@ impl Show {
             "  … and seven more. Everybody knows these keys: never use them elsewhere.\n\nCtrl-C stops it; a second start continues.\n",
         );
         line(text)
+    }
+
+    /// Prints the committees of epochs that began since the last look.
+    pub(super) fn epochs(&self, seen: &Seen) -> anyhow::Result<()> {
+        if !self.json {
+            return Ok(());
+        }
+        for committee in &seen.committees {
+            line(json!({ "event": "epoch", "epoch": committee.epoch(), "members": committee.members() }))?;
+        }
+        Ok(())
     }
 
     /// Counts and prints the blocks that were ordered since the last look.
@@ -115,6 +148,7 @@ impl Show {
                     "round": found.certificate.round,
                     "signatures": found.certificate.signatures.len(),
                     "transactions": header.tx_count,
+                    "l1_block": header.l1_anchor.number,
                 }))?;
             }
         }
@@ -150,6 +184,15 @@ impl Show {
         print(out)
     }
 
+    /// What the chain says of an operator's stake, if there is one: in whole tokens, with a column's width.
+    fn stake(&self, seen: &Seen, at: usize) -> String {
+        let Some(chain) = &seen.chain else { return String::new() };
+        let key = self.keys.get(at);
+        let found = chain.members.iter().find(|member| Some(&member.address) == key);
+        let tokens = found.map_or(0.0, |member| member.stake.0 as f64 / UNITS_OF_A_TOKEN);
+        format!("{tokens:>14.3}")
+    }
+
     fn rows(&self, seen: &Seen) -> String {
         let mut text = String::new();
         let seconds = self.started.elapsed().as_secs_f64().max(0.001);
@@ -161,9 +204,17 @@ impl Show {
             self.transactions,
             self.blocks as f64 / seconds
         );
+        if let Some(ChainSeen { newest, finalized, members }) = &seen.chain {
+            let _ = writeln!(
+                text,
+                "             chain at block {newest}, final {finalized}: {} operators at stake",
+                members.len()
+            );
+        }
+        let stake = if seen.chain.is_some() { "         stake" } else { "" };
         let _ = writeln!(
             text,
-            "  {:<11}{:>9}{:>7}{:>7}{:>7}{:>13}{:>13}  state",
+            "  {:<11}{:>9}{:>7}{:>7}{:>7}{:>13}{:>13}{stake}  state",
             "", "height", "epoch", "round", "peers", "interval ms", "ordered ms"
         );
         for (at, status) in seen.operators.iter().enumerate() {
@@ -172,9 +223,10 @@ impl Show {
                 Some(status) => {
                     let interval = status.latencies.block_interval.p50;
                     let ordered = status.latencies.ordered.p50;
+                    let stake = self.stake(seen, at);
                     let _ = writeln!(
                         text,
-                        "  {name:<11}{:>9}{:>7}{:>7}{:>7}{interval:>13.1}{ordered:>13.1}  {}",
+                        "  {name:<11}{:>9}{:>7}{:>7}{:>7}{interval:>13.1}{ordered:>13.1}{stake}  {}",
                         status.height.0,
                         status.epoch.0,
                         status.round.0,

@@ -1,13 +1,16 @@
 //! Asks the processes how they are.
 
+use super::l1::L1;
 use super::layout::Layout;
 use super::ports::Addresses;
+use crate::api::view::CommitteeView;
 use crate::api::{CertifiedHeader, NodeStatus};
 use anyhow::Context;
 use jsonrpsee::core::client::ClientT;
 use jsonrpsee::core::params::ArrayParams;
 use jsonrpsee::http_client::{HttpClient, HttpClientBuilder};
 use serde_json::Value;
+use squad_types::{Committee, Epoch, Member};
 use std::time::Duration;
 
 /// How long one answer may take before the process counts as silent.
@@ -23,6 +26,20 @@ pub(super) struct Seen {
     pub(super) executors: Vec<Option<Value>>,
     /// Headers ordered since the last look.
     pub(super) headers: Vec<CertifiedHeader>,
+    /// The committees of epochs that began among them.
+    pub(super) committees: Vec<Committee>,
+    /// The local chain's state; none without one, or if it does not answer.
+    pub(super) chain: Option<ChainSeen>,
+}
+
+/// The local chain's state.
+#[derive(Clone)]
+pub(super) struct ChainSeen {
+    /// Its newest block, and the newest final one.
+    pub(super) newest: u64,
+    pub(super) finalized: u64,
+    /// Who is at stake as of the newest.
+    pub(super) members: Vec<Member>,
 }
 
 impl Seen {
@@ -44,10 +61,15 @@ pub(super) struct Watch {
     executors: Vec<HttpClient>,
     /// The last height whose header was fetched; none before the first look.
     height: Option<u64>,
+    /// The last epoch whose committee was fetched.
+    epoch: Option<Epoch>,
+    l1: Option<L1>,
+    /// What it was at its newest block.
+    chain: Option<ChainSeen>,
 }
 
 impl Watch {
-    pub(super) fn new(_layout: &Layout, addresses: &Addresses) -> anyhow::Result<Self> {
+    pub(super) fn new(_layout: &Layout, addresses: &Addresses, l1: Option<L1>) -> anyhow::Result<Self> {
         let client = |address: &std::net::SocketAddr| {
             let builder = HttpClientBuilder::default().request_timeout(ANSWER);
             builder.build(format!("http://{address}")).context("no HTTP client")
@@ -56,6 +78,9 @@ impl Watch {
             operators: addresses.operators.iter().map(|o| client(&o.rpc)).collect::<anyhow::Result<_>>()?,
             executors: addresses.executors.iter().map(client).collect::<anyhow::Result<_>>()?,
             height: None,
+            epoch: None,
+            l1,
+            chain: None,
         })
     }
 
@@ -88,13 +113,47 @@ impl Watch {
 
     /// Looks at everything.
     pub(super) async fn look(&mut self) -> Seen {
-        let (operators, executors) = tokio::join!(self.operator_states(), self.executor_states());
+        let (operators, executors, chain) =
+            tokio::join!(self.operator_states(), self.executor_states(), self.chain_state());
+        self.chain.clone_from(&chain);
         let best = operators.iter().enumerate().filter_map(|(at, state)| Some((state.as_ref()?.height.0, at))).max();
-        let headers = match best {
-            Some((height, at)) => self.headers_up_to(height, at).await,
-            None => Vec::new(),
-        };
-        Seen { operators, executors, headers }
+        let (mut headers, mut committees) = (Vec::new(), Vec::new());
+        if let Some((height, at)) = best {
+            headers = self.headers_up_to(height, at).await;
+            committees = self.committees_of(&headers, at).await;
+        }
+        Seen { operators, executors, headers, committees, chain }
+    }
+
+    /// Asks the chain; who is at stake only if there is a new block.
+    async fn chain_state(&self) -> Option<ChainSeen> {
+        let L1 { chain, on_chain } = self.l1.as_ref()?;
+        let newest = chain.height().await.ok()?;
+        if let Some(known) = self.chain.as_ref().filter(|known| known.newest == newest) {
+            return Some(known.clone());
+        }
+        let (finalized, members) = tokio::join!(chain.finalized(), on_chain.contracts.members(chain));
+        // A table that names nobody refuses to answer.
+        Some(ChainSeen { newest, finalized: finalized.ok()?, members: members.unwrap_or_default() })
+    }
+
+    /// The committees of the epochs that began with one of these headers.
+    async fn committees_of(&mut self, headers: &[CertifiedHeader], operator: usize) -> Vec<Committee> {
+        let mut committees = Vec::new();
+        for found in headers {
+            let epoch = found.header.epoch;
+            let mut params = ArrayParams::new();
+            if self.epoch == Some(epoch) || params.insert(epoch).is_err() {
+                continue;
+            }
+            let Ok(view) = self.operators[operator].request::<CommitteeView, _>("squad_getCommittee", params).await
+            else {
+                continue;
+            };
+            self.epoch = Some(epoch);
+            committees.push(view.committee);
+        }
+        committees
     }
 
     async fn headers_up_to(&mut self, height: u64, operator: usize) -> Vec<CertifiedHeader> {

@@ -19,7 +19,20 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     // The executor only where the program starts one: see `the_node_starts_executors_and_knows_no_more_of_them`.
     (
         "node",
-        &["types", "mempool", "consensus", "sequencer", "storage", "net", "client", "rpc", "executor", "regions", "l1"],
+        &[
+            "types",
+            "mempool",
+            "consensus",
+            "sequencer",
+            "storage",
+            "net",
+            "client",
+            "rpc",
+            "executor",
+            "regions",
+            "contracts",
+            "l1",
+        ],
     ),
     ("simulations", &["types", "mempool", "consensus", "sequencer", "regions"]),
     ("contracts", &["types"]),
