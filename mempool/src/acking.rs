@@ -2,6 +2,7 @@
 
 use crate::acks::{Acks, News, Taken};
 use crate::contradiction;
+use crate::lane::Lane;
 use crate::mempool::Mempool;
 use crate::outcome::{AckDue, AckFault, AckOutcome};
 use squad_types::{Ack, AckEntries, AckMessage, Epoch, LaneId, Signer, Timestamp, Tip, ValidatorIndex, Verified};
@@ -10,7 +11,7 @@ impl Mempool {
     fn ack_vector(&self, epoch: Epoch) -> Option<Vec<Option<Tip>>> {
         let acks = self.acks.get(&epoch)?;
         acks.me()?;
-        Some(self.lanes_of(epoch).map(|(_, lane)| lane.ackable()).collect())
+        Some(self.lanes.of(epoch)?.iter().map(Lane::ackable).collect())
     }
 
     /// Whether an ack has something new to say, and when it may leave.
@@ -45,7 +46,7 @@ impl Mempool {
         let vector = self.ack_vector(epoch)?;
         for (at, tip) in vector.iter().enumerate() {
             let id = LaneId { epoch, author: ValidatorIndex(at as u16) };
-            if let (Some(lane), Some(tip)) = (self.lanes.get_mut(&id), tip) {
+            if let (Some(lane), Some(tip)) = (self.lanes.get_mut(id), tip) {
                 lane.acked = lane.acked.max(Some(*tip));
             }
         }
@@ -91,7 +92,7 @@ impl Mempool {
         for author in &news.changed {
             let id = LaneId { epoch, author: *author };
             let tip = self.acks.get(&epoch).and_then(|acks| acks.vector(validator)?.tip(*author));
-            let Some((lane, tip)) = self.lanes.get(&id).zip(tip) else { continue };
+            let Some((lane, tip)) = self.lanes.get(id).zip(tip) else { continue };
             if !lane.holds(tip) {
                 unknown.push((id, tip));
             }
@@ -104,15 +105,16 @@ impl Mempool {
     pub(crate) fn note_news(&mut self, epoch: Epoch, validator: ValidatorIndex, news: &News) {
         let Some(acks) = self.acks.get(&epoch) else { return };
         let Some(vector) = acks.vector(validator) else { return };
+        let stake = acks.committee.stake(validator);
         let (mut moved, mut loose) = (Vec::new(), Vec::new());
         for author in lanes_to_look_at(acks, validator, news) {
             let id = LaneId { epoch, author };
-            let Some(lane) = self.lanes.get_mut(&id) else { continue };
+            let Some(lane) = self.lanes.get_mut(id) else { continue };
             let tip = vector.tip(author);
             if let Some(before) = news.before.as_ref().filter(|before| before.tip(author) != tip) {
                 lane.hold_older(validator.position(), before);
             }
-            if let Some(tip) = tip.filter(|tip| lane.note(validator.position(), *tip)) {
+            if let Some(tip) = tip.filter(|tip| lane.note(validator.position(), stake, *tip)) {
                 moved.push((id, tip));
             }
             if lane.reached_by(validator.position()).is_some_and(|reached| Some(reached.tip) != tip) {
@@ -125,8 +127,8 @@ impl Mempool {
         for (id, tip) in moved {
             // What lies at or below what a quorum acknowledges changes nothing, but where a fork leaves several chains.
             let below =
-                self.reach.get(&id).and_then(|reach| reach.certified).is_some_and(|at| tip.sequence <= at.sequence);
-            if !below || self.lanes.get(&id).is_some_and(|lane| lane.fork.is_some()) {
+                self.lanes.get(id).and_then(|lane| lane.reach.certified).is_some_and(|at| tip.sequence <= at.sequence);
+            if !below || self.lanes.get(id).is_some_and(|lane| lane.fork.is_some()) {
                 self.touch(id);
             }
         }
@@ -135,7 +137,7 @@ impl Mempool {
     /// Whether prevoting a cut with this tip would contradict an own ack: the two lie on different chains, and no certificate
     /// shows that the network holds this one.
     pub fn contradicts_own_ack(&self, lane: LaneId, tip: Tip) -> bool {
-        let Some(state) = self.lanes.get(&lane) else { return false };
+        let Some(state) = self.lanes.get(lane) else { return false };
         let Some(acked) = state.acked else { return false };
         let one_chain = acked == tip || state.covers(acked, tip) || state.covers(tip, acked);
         !one_chain && !self.knows_certificate(lane, tip)

@@ -1,8 +1,7 @@
 //! Availability: how far a lane is held, by the weight of acks that cover it.
 
 use crate::acks::Acks;
-use crate::lane::Lane;
-use crate::mempool::Reach;
+use crate::lane::{Lane, Reach};
 use squad_types::limits::MAX_HEADER_CHAIN;
 use squad_types::{BatchCertificate, Committee, Stake, Tip, ValidatorIndex};
 
@@ -25,8 +24,7 @@ pub(crate) fn reach(lane: &Lane, committee: &Committee) -> Reach {
         let available = highest_on_a_line(lane, committee, |stake| committee.is_honest_threshold(stake));
         return Reach { certified, available };
     }
-    let reached: Vec<_> = acknowledged(lane, committee).map(|(_, tip, stake)| (tip, stake)).collect();
-    let (available, certified) = committee.reached(reached);
+    let (available, certified) = committee.reached_in_order(lane.weights().iter().rev().copied());
     Reach { certified, available }
 }
 

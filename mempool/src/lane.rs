@@ -3,7 +3,7 @@
 use crate::acks::Vector;
 use crate::limits::{HISTORY_HEADERS, LaneLimits, MAX_FORKS, MAX_LANE_SPAN, MAX_ORPHANS};
 use squad_types::{
-    Address, BatchHeader, BatchId, BatchPair, BatchRange, LaneId, Sequence, Signed, Tip, VerifiedBatch,
+    Address, BatchHeader, BatchId, BatchPair, BatchRange, LaneId, Sequence, Signed, Stake, Tip, VerifiedBatch,
     limits::{MAX_BATCH_BYTES, MAX_BATCH_BYTES_PER_RESPONSE},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +45,13 @@ pub(crate) struct Reached {
     pub(crate) older: Option<Arc<Vector>>,
 }
 
+/// How far a lane is acknowledged.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reach {
+    pub(crate) certified: Option<Tip>,
+    pub(crate) available: Option<Tip>,
+}
+
 /// A lane.
 #[derive(Debug)]
 pub(crate) struct Lane {
@@ -79,11 +86,15 @@ pub(crate) struct Lane {
     pub(crate) pinned: Option<Tip>,
     /// By place in the committee.
     pub(crate) reached: Vec<Option<Reached>>,
+    /// The same by tip, ascending: the weight of all who have reached it and nothing higher. These are few, as acks follow a lane.
+    weights: Vec<(Tip, Stake)>,
+    /// What comes of that, computed when something changed.
+    pub(crate) reach: Reach,
     pub(crate) promptness: Promptness,
 }
 
 impl Lane {
-    pub(crate) fn new(id: LaneId, author: Address, members: usize, limits: LaneLimits) -> Self {
+    pub(crate) fn new(id: LaneId, author: Address, members: usize, limits: LaneLimits, promptness: Promptness) -> Self {
         Self {
             id,
             author,
@@ -104,7 +115,9 @@ impl Lane {
             unsettled: false,
             pinned: None,
             reached: vec![None; members],
-            promptness: Promptness::default(),
+            weights: Vec::new(),
+            reach: Reach::default(),
+            promptness,
         }
     }
 
@@ -369,8 +382,8 @@ impl Lane {
 
     /// Notes what a validator acknowledges here. Only what is held counts, and only what is higher on the same chain replaces:
     /// whoever acknowledges another branch later takes nothing back, and no certificate is lost by it. `tip` is what its newest
-    /// ack names. Whether it moved.
-    pub(crate) fn note(&mut self, validator: usize, tip: Tip) -> bool {
+    /// ack names, `stake` its weight. Whether it moved.
+    pub(crate) fn note(&mut self, validator: usize, stake: Stake, tip: Tip) -> bool {
         if self.find(tip).is_none() {
             return false;
         }
@@ -379,8 +392,27 @@ impl Lane {
         if self.reached.get(validator).is_none_or(|slot| !slot.as_ref().is_none_or(replaces)) {
             return false;
         }
-        let before = self.reached[validator].replace(Reached { tip, older: None });
-        before.is_none_or(|before| before.tip != tip)
+        let before = self.reached[validator].replace(Reached { tip, older: None }).map(|before| before.tip);
+        if before == Some(tip) {
+            return false;
+        }
+        if let Some(before) = before {
+            self.weigh(before, |known| known.0 - stake.0);
+        }
+        self.weigh(tip, |known| known.0 + stake.0);
+        true
+    }
+
+    fn weigh(&mut self, tip: Tip, change: impl FnOnce(Stake) -> u64) {
+        match self.weights.binary_search_by(|(at, _)| at.cmp(&tip)) {
+            Ok(at) => self.weights[at].1 = Stake(change(self.weights[at].1)),
+            Err(at) => self.weights.insert(at, (tip, Stake(change(Stake::ZERO)))),
+        }
+        self.weights.retain(|(_, stake)| *stake > Stake::ZERO);
+    }
+
+    pub(crate) fn weights(&self) -> &[(Tip, Stake)] {
+        &self.weights
     }
 
     pub(crate) fn reached_by(&self, validator: usize) -> Option<&Reached> {
@@ -428,6 +460,9 @@ impl Lane {
         let lost: Vec<bool> =
             self.reached.iter().map(|slot| slot.as_ref().is_some_and(|r| self.find(r.tip).is_none())).collect();
         self.reached.iter_mut().zip(lost).filter(|(_, lost)| *lost).for_each(|(slot, _)| *slot = None);
+        let mut weights = std::mem::take(&mut self.weights);
+        weights.retain(|(tip, _)| self.find(*tip).is_some());
+        self.weights = weights;
         self.pinned = self.pinned.filter(|pinned| pinned.sequence > tip.sequence);
         pruned
     }

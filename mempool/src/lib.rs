@@ -18,6 +18,7 @@ mod cut;
 mod drain;
 mod due;
 mod lane;
+mod lanes;
 mod limits;
 mod mempool;
 mod ordered;

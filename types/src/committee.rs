@@ -178,6 +178,11 @@ impl Committee {
     /// and weight) and walks down. The second is none where too little stake has reached anything, and never above the first.
     pub fn reached<T: Copy + Ord>(&self, mut reached: Vec<(T, Stake)>) -> (Option<T>, Option<T>) {
         reached.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.0));
+        self.reached_in_order(reached)
+    }
+
+    /// The same of values that come in descending order.
+    pub fn reached_in_order<T: Copy>(&self, reached: impl IntoIterator<Item = (T, Stake)>) -> (Option<T>, Option<T>) {
         let (mut sum, mut by_honest) = (0_u64, None);
         for (value, stake) in reached {
             sum = sum.saturating_add(stake.0);
