@@ -6,6 +6,7 @@ use crate::lane::Lane;
 use crate::mempool::Mempool;
 use crate::outcome::{AckDue, AckFault, AckOutcome};
 use squad_types::{Ack, AckEntries, AckMessage, Epoch, LaneId, Signer, Timestamp, Tip, ValidatorIndex, Verified};
+use std::borrow::Cow;
 
 impl Mempool {
     fn ack_vector(&self, epoch: Epoch) -> Option<Vec<Option<Tip>>> {
@@ -24,7 +25,7 @@ impl Mempool {
         for epoch in epochs {
             let Some(vector) = self.ack_vector(epoch) else { continue };
             let Some(acks) = self.acks.get(&epoch) else { continue };
-            let said = acks.own().is_some_and(|own| own.tips == vector);
+            let said = acks.own().is_some_and(|own| *own.tips == *vector);
             let nothing = acks.own().is_none() && vector.iter().all(Option::is_none);
             if said || nothing {
                 continue;
@@ -69,8 +70,8 @@ impl Mempool {
     }
 
     /// The tips that the own newest ack of an epoch names.
-    pub fn own_ack_tips(&self, epoch: Epoch) -> Vec<Option<Tip>> {
-        self.acks.get(&epoch).and_then(Acks::own).map(|own| own.tips.clone()).unwrap_or_default()
+    pub fn own_ack_tips(&self, epoch: Epoch) -> &[Option<Tip>] {
+        self.acks.get(&epoch).and_then(Acks::own).map_or(&[], |own| &own.tips)
     }
 
     /// Takes in a peer's ack.
@@ -107,7 +108,7 @@ impl Mempool {
         let Some(vector) = acks.vector(validator) else { return };
         let stake = acks.committee.stake(validator);
         let (mut moved, mut loose) = (Vec::new(), Vec::new());
-        for author in lanes_to_look_at(acks, validator, news) {
+        for author in lanes_to_look_at(acks, validator, news).iter().copied() {
             let id = LaneId { epoch, author };
             let Some(lane) = self.lanes.get_mut(id) else { continue };
             let tip = vector.tip(author);
@@ -145,13 +146,17 @@ impl Mempool {
 }
 
 /// Lanes in which an ack may change what counts for its signer, ascending: all others stand as they did.
-pub(crate) fn lanes_to_look_at(acks: &Acks, validator: ValidatorIndex, news: &News) -> Vec<ValidatorIndex> {
+pub(crate) fn lanes_to_look_at<'a>(
+    acks: &Acks,
+    validator: ValidatorIndex,
+    news: &'a News,
+) -> Cow<'a, [ValidatorIndex]> {
     let loose = acks.loose(validator);
     if loose.is_empty() {
-        return news.changed.clone();
+        return Cow::Borrowed(&news.changed);
     }
     let mut lanes = [&news.changed, loose].concat();
     lanes.sort_unstable();
     lanes.dedup();
-    lanes
+    Cow::Owned(lanes)
 }

@@ -4,16 +4,39 @@ use crate::limits::FULL_ACK_MEMBERS;
 use squad_types::ack::vector_leaves;
 use squad_types::merkle::Tree;
 use squad_types::{
-    Ack, AckCounter, AckEntries, AckEntry, AckMessage, AckProof, Committee, Domain, Sequence, Signer, Stake, Timestamp,
-    Tip, ValidatorIndex, Verified, merkle,
+    Ack, AckCounter, AckEntries, AckEntry, AckMessage, AckProof, Committee, Domain, MerkleRoot, Sequence, Signer,
+    Stake, Timestamp, Tip, ValidatorIndex, Verified, merkle,
 };
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+
+/// Vectors of late that others' acks are compared with: as many as are under way at once while there is little to acknowledge.
+const RECENT: usize = 8;
 
 /// A validator's ack, its vector rebuilt.
 #[derive(Debug)]
 pub(crate) struct Vector {
     pub(crate) ack: Verified<Ack>,
-    pub(crate) tips: Vec<Option<Tip>>,
+    /// Shared by all who acknowledge the same.
+    pub(crate) tips: Arc<[Option<Tip>]>,
+}
+
+/// A vector that an ack led to lately. Many validators acknowledge the same, one after the other: what was rebuilt, hashed and
+/// compared for the first of them is there for the others.
+#[derive(Debug)]
+struct Recent {
+    root: MerkleRoot,
+    tips: Weak<[Option<Tip>]>,
+    tree: Weak<Tree>,
+    /// The vector before it, and the lanes whose entries differ, ascending.
+    before: Option<Weak<[Option<Tip>]>>,
+    changed: Vec<ValidatorIndex>,
+}
+
+impl Recent {
+    /// Its vector and tree, if somebody's newest ack still says this.
+    fn upgrade(&self) -> Option<(Arc<[Option<Tip>]>, Arc<Tree>)> {
+        Some((self.tips.upgrade()?, self.tree.upgrade()?))
+    }
 }
 
 impl Vector {
@@ -53,7 +76,8 @@ pub(crate) struct Acks {
     pub(crate) committee: Arc<Committee>,
     vectors: Vec<Option<Arc<Vector>>>,
     /// The tree over each of these vectors. An ack changes few entries, so most of its hashes stand already.
-    trees: Vec<Option<Tree>>,
+    trees: Vec<Option<Arc<Tree>>>,
+    recent: Vec<Recent>,
     /// By validator: lanes in which a held batch counts for it that is not the one its newest vector names.
     loose: Vec<Vec<ValidatorIndex>>,
     me: Option<ValidatorIndex>,
@@ -67,7 +91,7 @@ impl Acks {
         let me = me.and_then(|me| committee.index_of(&me));
         let members = committee.len();
         let (vectors, trees, loose) = (vec![None; members], vec![None; members], vec![Vec::new(); members]);
-        Self { vectors, trees, loose, committee, me, used: AckCounter::ZERO, sent_at: None }
+        Self { vectors, trees, recent: Vec::new(), loose, committee, me, used: AckCounter::ZERO, sent_at: None }
     }
 
     pub(crate) fn me(&self) -> Option<ValidatorIndex> {
@@ -88,6 +112,13 @@ impl Acks {
         if known.is_some_and(|known| known.ack.statement.counter >= ack.statement.counter) {
             return Taken::Stale;
         }
+        let root = ack.statement.root;
+        if let (Some(known), AckEntries::Changed { since, entries }) = (known, &entries)
+            && known.ack.statement.counter == *since
+            && let Some((tips, tree, changed)) = self.after(&known.tips, root, entries)
+        {
+            return Taken::News(News { before: self.keep(validator, ack, tips, tree), changed });
+        }
         let full = matches!(entries, AckEntries::Full(_));
         let tips = match &entries {
             AckEntries::Full(entries) => self.parse_full(entries),
@@ -103,18 +134,64 @@ impl Acks {
             (Some(known), AckEntries::Full(_)) => changes(&known.tips, &tips),
             (None, _) => named(&tips),
         };
-        let tree = self.tree_over(validator, &tips, &changed);
-        if tree.root() != ack.statement.root {
+        let (tips, tree) = match self.equal(&tips) {
+            Some(known) => known,
+            None => {
+                let tree = self.tree_over(validator, &tips, &changed);
+                (tips.into(), tree)
+            }
+        };
+        if tree.root() != root {
             return wrong;
         }
+        self.note_recent(validator, root, (&tips, &tree), &changed);
         Taken::News(News { before: self.keep(validator, ack, tips, tree), changed })
+    }
+
+    /// What an ack's vector is, if another one led from the same vector by the same entries to the same root of late.
+    fn after(
+        &self,
+        before: &Arc<[Option<Tip>]>,
+        root: MerkleRoot,
+        entries: &[AckEntry],
+    ) -> Option<(Arc<[Option<Tip>]>, Arc<Tree>, Vec<ValidatorIndex>)> {
+        let same_step = |recent: &&Recent| {
+            let from = recent.before.as_ref().is_some_and(|from| std::ptr::eq(from.as_ptr(), Arc::as_ptr(before)));
+            from && recent.root == root && recent.changed.iter().eq(entries.iter().map(|entry| &entry.lane))
+        };
+        let recent = self.recent.iter().rev().find(same_step)?;
+        let (tips, tree) = recent.upgrade()?;
+        let same = entries.iter().all(|entry| tips.get(entry.lane.position()) == Some(&entry.tip));
+        same.then(|| (tips, tree, recent.changed.clone()))
+    }
+
+    /// A vector of late with the same tips.
+    fn equal(&self, tips: &[Option<Tip>]) -> Option<(Arc<[Option<Tip>]>, Arc<Tree>)> {
+        self.recent.iter().rev().filter_map(Recent::upgrade).find(|(known, _)| **known == *tips)
+    }
+
+    fn note_recent(
+        &mut self,
+        validator: ValidatorIndex,
+        root: MerkleRoot,
+        (tips, tree): (&Arc<[Option<Tip>]>, &Arc<Tree>),
+        changed: &[ValidatorIndex],
+    ) {
+        if self.recent.len() >= RECENT {
+            self.recent.remove(0);
+        }
+        let before = self.vector(validator).map(|known| Arc::downgrade(&known.tips));
+        let (tips, tree) = (Arc::downgrade(tips), Arc::downgrade(tree));
+        self.recent.push(Recent { root, tips, tree, before, changed: changed.to_vec() });
     }
 
     /// The tree over a validator's next vector, made of the one over its last. That one is taken: [`Self::keep`] puts the new
     /// one in its place, or else the next is made from the beginning.
-    fn tree_over(&mut self, validator: ValidatorIndex, tips: &[Option<Tip>], changed: &[ValidatorIndex]) -> Tree {
-        let Some(mut tree) = self.trees[validator.position()].take() else { return Tree::new(vector_leaves(tips)) };
-        tree.update(changed.iter().map(|lane| (lane.position(), entry(*lane, tips).leaf())));
+    fn tree_over(&mut self, validator: ValidatorIndex, tips: &[Option<Tip>], changed: &[ValidatorIndex]) -> Arc<Tree> {
+        let Some(mut tree) = self.trees[validator.position()].take() else {
+            return Arc::new(Tree::new(vector_leaves(tips)));
+        };
+        Arc::make_mut(&mut tree).update(changed.iter().map(|lane| (lane.position(), entry(*lane, tips).leaf())));
         tree
     }
 
@@ -122,8 +199,8 @@ impl Acks {
         &mut self,
         validator: ValidatorIndex,
         ack: Verified<Ack>,
-        tips: Vec<Option<Tip>>,
-        tree: Tree,
+        tips: Arc<[Option<Tip>]>,
+        tree: Arc<Tree>,
     ) -> Option<Arc<Vector>> {
         let at = validator.position();
         self.trees[at] = Some(tree);
@@ -162,9 +239,16 @@ impl Acks {
     ) -> Option<(AckMessage, News)> {
         let me = self.me?;
         let changed = self.own().map_or_else(|| named(&tips), |own| changes(&own.tips, &tips));
-        let tree = self.tree_over(me, &tips, &changed);
-        let counter = self.used.next();
-        let statement = Ack { epoch: self.committee.epoch(), counter, root: tree.root() };
+        let (tips, tree) = match self.equal(&tips) {
+            Some(known) => known,
+            None => {
+                let tree = self.tree_over(me, &tips, &changed);
+                (tips.into(), tree)
+            }
+        };
+        let (counter, root) = (self.used.next(), tree.root());
+        self.note_recent(me, root, (&tips, &tree), &changed);
+        let statement = Ack { epoch: self.committee.epoch(), counter, root };
         let ack = Verified::sign(statement, domain, signer);
         let entries = match self.own() {
             Some(own) if self.committee.len() > FULL_ACK_MEMBERS => {
@@ -191,21 +275,21 @@ impl Acks {
         &mut self,
         message: &AckMessage,
         held: impl FnOnce(&[Option<Tip>]) -> bool,
-    ) -> Option<(Vec<Option<Tip>>, Option<News>)> {
+    ) -> Option<(Arc<[Option<Tip>]>, Option<News>)> {
         let me = self.me?;
         self.used = self.used.max(message.ack.statement.counter);
         let AckEntries::Full(entries) = &message.entries else { return None };
-        let tips = self.parse_full(entries)?;
+        let tips: Arc<[Option<Tip>]> = self.parse_full(entries)?.into();
         let newer = self.own().is_none_or(|own| own.ack.statement.counter < message.ack.statement.counter);
         if !newer || !held(&tips) {
             return Some((tips, None));
         }
-        let tree = Tree::new(vector_leaves(&tips));
+        let tree = Arc::new(Tree::new(vector_leaves(&tips)));
         if tree.root() != message.ack.statement.root {
             return Some((tips, None));
         }
         let changed = self.own().map_or_else(|| named(&tips), |own| changes(&own.tips, &tips));
-        let before = self.keep(me, Verified::from_own_log(message.ack.clone()), tips.clone(), tree);
+        let before = self.keep(me, Verified::from_own_log(message.ack.clone()), Arc::clone(&tips), tree);
         Some((tips, Some(News { before, changed })))
     }
 

@@ -265,7 +265,7 @@ impl Mempool {
         // and is not said again. It still binds, should it be the batches that were lost, and not only the last writes.
         let Some((tips, news)) = acks.restore(message, |tips| tips.iter().enumerate().all(held)) else { return };
         let me = acks.me();
-        for (at, tip) in tips.into_iter().enumerate() {
+        for (at, tip) in tips.iter().copied().enumerate() {
             let id = LaneId { epoch, author: ValidatorIndex(at as u16) };
             if let (Some(lane), Some(tip)) = (self.lanes.get_mut(id), tip) {
                 // What of the own lane is gone never left; if it did, peers show its headers before anything is signed.
