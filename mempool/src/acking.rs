@@ -3,7 +3,7 @@
 use crate::acks::{Acks, News, Taken};
 use crate::contradiction;
 use crate::lane::Lane;
-use crate::mempool::Mempool;
+use crate::mempool::{AckNews, Mempool};
 use crate::outcome::{AckDue, AckFault, AckOutcome};
 use squad_types::{Ack, AckEntries, AckMessage, Epoch, LaneId, Signer, Timestamp, Tip, ValidatorIndex, Verified};
 use std::borrow::Cow;
@@ -17,8 +17,10 @@ impl Mempool {
 
     /// Whether an ack has something new to say, and when it may leave.
     pub fn ack_due(&mut self, now: Timestamp) -> AckDue {
-        if !self.ack_dirty {
-            return AckDue::Never;
+        match self.ack_news {
+            AckNews::None => return AckDue::Never,
+            AckNews::At(at) if at > now => return AckDue::At(at),
+            AckNews::At(_) | AckNews::Unknown => {}
         }
         let epochs: Vec<Epoch> = self.acks.keys().copied().collect();
         let mut earliest: Option<Timestamp> = None;
@@ -36,9 +38,7 @@ impl Mempool {
             }
             earliest = Some(earliest.map_or(at, |known| known.min(at)));
         }
-        if earliest.is_none() {
-            self.ack_dirty = false;
-        }
+        self.ack_news = earliest.map_or(AckNews::None, AckNews::At);
         earliest.map_or(AckDue::Never, AckDue::At)
     }
 

@@ -1,7 +1,7 @@
 //! Batches of all lanes: taking them in, finding them, and closing lanes that fork.
 
 use crate::lane::Inserted;
-use crate::mempool::Mempool;
+use crate::mempool::{AckNews, Mempool};
 use crate::outcome::{BatchFault, BatchOutcome};
 use squad_types::{Address, BatchPair, BatchRange, Epoch, Evidence, LaneId, Tip, ValidatorIndex, VerifiedBatch};
 
@@ -53,7 +53,7 @@ impl Mempool {
             }
         }
         if !stored.is_empty() {
-            self.ack_dirty = true;
+            self.ack_news = AckNews::Unknown;
             self.touch(id);
         }
     }
@@ -64,7 +64,7 @@ impl Mempool {
         let Some(id) = self.lane_of(&header.operator, header.epoch) else { return false };
         let Some(lane) = self.lanes.get_mut(id).filter(|lane| lane.fork.is_none()) else { return false };
         lane.fork = Some(pair.clone());
-        self.ack_dirty = true;
+        self.ack_news = AckNews::Unknown;
         self.touch(id);
         true
     }

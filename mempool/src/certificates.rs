@@ -9,6 +9,7 @@ impl Mempool {
     pub(crate) fn touch(&mut self, id: LaneId) {
         let (Some(lane), Some(acks)) = (self.lanes.get_mut(id), self.acks.get(&id.epoch)) else { return };
         lane.reach = availability::reach(lane, &acks.committee);
+        self.own_moved |= Some(lane.author) == self.config.me;
         // Over two thirds are over one third as well.
         if lane.reach.available.is_some() {
             self.within_reach.insert(id);
@@ -78,6 +79,9 @@ impl Mempool {
     /// Own batches that became certified since the last call, with their certificates.
     pub fn newly_secured(&mut self) -> Vec<(VerifiedBatch, BatchCertificate)> {
         let mut secured = Vec::new();
+        if !std::mem::take(&mut self.own_moved) {
+            return secured;
+        }
         let own: Vec<LaneId> =
             self.acks.values().filter_map(|a| Some(LaneId { epoch: a.committee.epoch(), author: a.me()? })).collect();
         for id in own {

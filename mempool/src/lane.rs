@@ -84,7 +84,9 @@ pub(crate) struct Lane {
     unsettled: bool,
     /// A tip with a learned certificate: its chain is never dropped to make room.
     pub(crate) pinned: Option<Tip>,
-    /// By place in the committee.
+    /// Members of its committee.
+    pub(crate) members: usize,
+    /// By place in the committee; nothing while nobody has reached anything, as in most lanes while there is little to order.
     pub(crate) reached: Vec<Option<Reached>>,
     /// The same by tip, ascending: the weight of all who have reached it and nothing higher. These are few, as acks follow a lane.
     weights: Vec<(Tip, Stake)>,
@@ -114,7 +116,8 @@ impl Lane {
             promised: None,
             unsettled: false,
             pinned: None,
-            reached: vec![None; members],
+            members,
+            reached: Vec::new(),
             weights: Vec::new(),
             reach: Reach::default(),
             promptness,
@@ -389,8 +392,11 @@ impl Lane {
         }
         let replaces =
             |known: &Reached| known.tip.sequence <= tip.sequence && (!self.branched || self.descends(tip, known.tip));
-        if self.reached.get(validator).is_none_or(|slot| !slot.as_ref().is_none_or(replaces)) {
+        if validator >= self.members || !self.reached_by(validator).is_none_or(replaces) {
             return false;
+        }
+        if self.reached.is_empty() {
+            self.reached = vec![None; self.members];
         }
         let before = self.reached[validator].replace(Reached { tip, older: None }).map(|before| before.tip);
         if before == Some(tip) {
@@ -463,6 +469,9 @@ impl Lane {
         let mut weights = std::mem::take(&mut self.weights);
         weights.retain(|(tip, _)| self.find(*tip).is_some());
         self.weights = weights;
+        if self.weights.is_empty() {
+            self.reached = Vec::new();
+        }
         self.pinned = self.pinned.filter(|pinned| pinned.sequence > tip.sequence);
         pruned
     }

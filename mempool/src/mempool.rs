@@ -32,12 +32,24 @@ pub struct Mempool {
     epoch: Epoch,
     /// Own batches up to here were reported as secured.
     pub(crate) reported: BTreeMap<Epoch, Sequence>,
-    /// Something changed that an ack may say.
-    pub(crate) ack_dirty: bool,
+    pub(crate) ack_news: AckNews,
+    /// Something changed in a lane of this operator's: more of it may be secured.
+    pub(crate) own_moved: bool,
     /// Lanes of which something is available, which are few while there is little to order.
     pub(crate) within_reach: BTreeSet<LaneId>,
     /// Lanes that hold something above their ordered tips.
     pub(crate) with_batches: BTreeSet<LaneId>,
+}
+
+/// Whether an ack has something new to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AckNews {
+    /// Nothing changed that an ack may say.
+    None,
+    /// Something changed: each lane has to be looked at.
+    Unknown,
+    /// Nothing changed since that was done, and an ack may leave at this time.
+    At(Timestamp),
 }
 
 impl Mempool {
@@ -55,7 +67,8 @@ impl Mempool {
             dropped: Vec::new(),
             epoch: committee.epoch(),
             reported: BTreeMap::new(),
-            ack_dirty: false,
+            ack_news: AckNews::None,
+            own_moved: false,
             within_reach: BTreeSet::new(),
             with_batches: BTreeSet::new(),
         };
@@ -102,7 +115,7 @@ impl Mempool {
         // What another lane's batch brought into the order meanwhile is done.
         left.retain(|tx: &IdentifiedTransaction| self.pool.knows(&tx.id));
         self.pool.put_back(self.admission.chain_time, &left);
-        self.ack_dirty = true;
+        self.ack_news = AckNews::Unknown;
         left
     }
 
@@ -139,6 +152,9 @@ impl Mempool {
         for lane in self.lanes.values_mut() {
             lane.turns = heights_left(lane.id.epoch).saturating_sub(until_due);
         }
+        if self.ack_news != AckNews::None {
+            self.ack_news = AckNews::Unknown;
+        }
     }
 
     fn own_lane(&self) -> Option<&Lane> {
@@ -171,12 +187,13 @@ impl Mempool {
 
     /// Bytes that a lane gets in a block if all are full.
     fn share_of_a_block(&self, lane: &Lane) -> usize {
-        (self.config.params.max_block_bytes as usize / lane.reached.len().max(1)).max(lane.limits.batch_bytes)
+        (self.config.params.max_block_bytes as usize / lane.members.max(1)).max(lane.limits.batch_bytes)
     }
 
     /// Whether a batch has to be sealed: it is full, old enough, or nothing of this operator's is on its way.
     pub fn seal_due(&self, now: Timestamp) -> SealDue {
-        let (Some(first_at), Some(lane)) = (self.pool.first_at(), self.own_lane()) else { return SealDue::Never };
+        let Some(first_at) = self.pool.first_at() else { return SealDue::Never };
+        let Some(lane) = self.own_lane() else { return SealDue::Never };
         if !self.may_seal(lane) {
             return SealDue::Never;
         }
@@ -277,7 +294,7 @@ impl Mempool {
             }
             self.touch(id);
         }
-        self.ack_dirty = true;
+        self.ack_news = AckNews::Unknown;
         if let Some((me, news)) = me.zip(news) {
             self.note_news(epoch, me, &news);
         }
@@ -293,7 +310,7 @@ impl Mempool {
         }
         self.within_reach.clear();
         self.with_batches.clear();
-        self.ack_dirty = true;
+        self.ack_news = AckNews::Unknown;
         let ids: Vec<LaneId> = self.lanes.ids().collect();
         ids.into_iter().for_each(|id| self.touch(id));
     }

@@ -1,6 +1,6 @@
 //! What a decided block changes.
 
-use crate::mempool::Mempool;
+use crate::mempool::{AckNews, Mempool};
 use crate::outcome::OrderedOutcome;
 use squad_types::{ChainState, LaneId, TxId};
 
@@ -30,7 +30,7 @@ impl Mempool {
                 if Some(lane.author) == self.config.me {
                     self.drain.note(state.chain_time, before.saturating_sub(lane.bytes()));
                 }
-                self.ack_dirty = true;
+                self.ack_news = AckNews::Unknown;
                 self.touch(id);
             }
             let ordered = self.lanes.get(id).and_then(|lane| lane.ordered);
