@@ -9,8 +9,9 @@ use squad_types::{
 };
 use std::sync::{Arc, Weak};
 
-/// Vectors of late that others' acks are compared with: as many as are under way at once while there is little to acknowledge.
-const RECENT: usize = 8;
+/// Vectors of late that others' acks are compared with: some more than are under way at once while there is little to
+/// acknowledge. When there is much, each is another one anyway.
+const RECENT: usize = 32;
 
 /// A validator's ack, its vector rebuilt.
 #[derive(Debug)]
@@ -134,7 +135,7 @@ impl Acks {
             (Some(known), AckEntries::Full(_)) => changes(&known.tips, &tips),
             (None, _) => named(&tips),
         };
-        let (tips, tree) = match self.equal(&tips) {
+        let (tips, tree) = match self.equal(Some(root), &tips) {
             Some(known) => known,
             None => {
                 let tree = self.tree_over(validator, &tips, &changed);
@@ -165,9 +166,10 @@ impl Acks {
         same.then(|| (tips, tree, recent.changed.clone()))
     }
 
-    /// A vector of late with the same tips.
-    fn equal(&self, tips: &[Option<Tip>]) -> Option<(Arc<[Option<Tip>]>, Arc<Tree>)> {
-        self.recent.iter().rev().filter_map(Recent::upgrade).find(|(known, _)| **known == *tips)
+    /// A vector of late with the same tips, and that root if it is known.
+    fn equal(&self, root: Option<MerkleRoot>, tips: &[Option<Tip>]) -> Option<(Arc<[Option<Tip>]>, Arc<Tree>)> {
+        let alike = self.recent.iter().rev().filter(|recent| root.is_none_or(|root| recent.root == root));
+        alike.filter_map(Recent::upgrade).find(|(known, _)| **known == *tips)
     }
 
     fn note_recent(
@@ -239,7 +241,7 @@ impl Acks {
     ) -> Option<(AckMessage, News)> {
         let me = self.me?;
         let changed = self.own().map_or_else(|| named(&tips), |own| changes(&own.tips, &tips));
-        let (tips, tree) = match self.equal(&tips) {
+        let (tips, tree) = match self.equal(None, &tips) {
             Some(known) => known,
             None => {
                 let tree = self.tree_over(me, &tips, &changed);
@@ -347,4 +349,89 @@ fn apply(before: &[Option<Tip>], entries: &[AckEntry]) -> Option<Vec<Option<Tip>
         *tips.get_mut(entry.lane.position())? = entry.tip;
     }
     Some(tips)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use squad_types::ack::vector_root;
+    use squad_types::{Address, BatchId, Epoch, KeyedHashSigner, Member, NetworkId};
+
+    const MEMBERS: usize = 20;
+    const LANES: [usize; 3] = [3, 7, 19];
+
+    fn acks() -> Acks {
+        let members = (0..MEMBERS).map(|at| Member { address: Address([at as u8; 20]), stake: Stake(1) });
+        Acks::new(Arc::new(Committee::new(Epoch(0), members.collect()).unwrap()), None)
+    }
+
+    fn vector(filled: &[usize]) -> Vec<Option<Tip>> {
+        let tip = |at: usize| Tip { sequence: Sequence(1), batch: BatchId([at as u8; 32]) };
+        (0..MEMBERS).map(|at| filled.contains(&at).then(|| tip(at))).collect()
+    }
+
+    fn take(acks: &mut Acks, by: u16, counter: u64, says: &[Option<Tip>], entries: AckEntries) -> Taken {
+        let statement = Ack { epoch: Epoch(0), counter: AckCounter(counter), root: vector_root(says) };
+        let signer = KeyedHashSigner(Address([by as u8; 20]));
+        acks.take(ValidatorIndex(by), Verified::sign(statement, &Domain::new(NetworkId([1; 32])), &signer), entries)
+    }
+
+    fn changed(since: u64, lanes: &[usize], tips: &[Option<Tip>]) -> AckEntries {
+        let entries = lanes.iter().map(|at| entry(ValidatorIndex(*at as u16), tips)).collect();
+        AckEntries::Changed { since: AckCounter(since), entries }
+    }
+
+    fn follow(acks: &mut Acks, by: u16) {
+        for (counter, step) in (1..).zip(1..=LANES.len()) {
+            let says = vector(&LANES[..step]);
+            let entries = if step == 1 { full(&says) } else { changed(counter - 1, &LANES[step - 1..step], &says) };
+            let Taken::News(news) = take(acks, by, counter, &says, entries) else { panic!("step {step} of {by}") };
+            assert_eq!(news.changed, [ValidatorIndex(LANES[step - 1] as u16)]);
+        }
+    }
+
+    #[test]
+    fn validators_that_acknowledge_the_same_share_one_vector() {
+        let mut acks = acks();
+        follow(&mut acks, 0);
+        follow(&mut acks, 1);
+        // This one took one step where the others took two.
+        let says = vector(&LANES);
+        take(&mut acks, 2, 1, &vector(&LANES[..1]), full(&vector(&LANES[..1])));
+        take(&mut acks, 2, 2, &says, changed(1, &LANES[1..], &says));
+        let first = acks.vector(ValidatorIndex(0)).unwrap().tips.clone();
+        for by in 0..3 {
+            let vector = acks.vector(ValidatorIndex(by)).unwrap();
+            assert_eq!(*vector.tips, *says);
+            assert!(Arc::ptr_eq(&vector.tips, &first), "{by}");
+            let proof = acks.prove(ValidatorIndex(by), ValidatorIndex(7)).unwrap();
+            assert_eq!(proof.path, vector.prove(ValidatorIndex(by), ValidatorIndex(7)).unwrap().path);
+        }
+    }
+
+    #[test]
+    fn one_that_goes_on_by_itself_leaves_the_others_as_they_are() {
+        let mut acks = acks();
+        follow(&mut acks, 0);
+        follow(&mut acks, 1);
+        let says = vector(&[3, 5, 7, 19]);
+        assert!(matches!(take(&mut acks, 1, 4, &says, changed(3, &[5], &says)), Taken::News(_)));
+        assert_eq!(*acks.vector(ValidatorIndex(0)).unwrap().tips, *vector(&LANES));
+        let of = |validator| acks.prove(ValidatorIndex(validator), ValidatorIndex(3)).unwrap().path.siblings;
+        assert_eq!(of(0), merkle::prove(&vector_leaves(&vector(&LANES)), 3).unwrap().siblings);
+        assert_eq!(of(1), merkle::prove(&vector_leaves(&says), 3).unwrap().siblings);
+    }
+
+    #[test]
+    fn a_known_root_excuses_no_wrong_entry() {
+        let mut acks = acks();
+        follow(&mut acks, 0);
+        let (first, says) = (vector(&LANES[..1]), vector(&LANES[..2]));
+        take(&mut acks, 1, 1, &first, full(&first));
+        // The root is that of a vector taken in before, and the entries lead elsewhere.
+        for (lanes, tips) in [(&[7][..], vector(&[3])), (&[8], vector(&[3, 8])), (&[], says.clone())] {
+            assert!(matches!(take(&mut acks, 1, 2, &says, changed(1, lanes, &tips)), Taken::NeedFull), "{lanes:?}");
+        }
+        assert_eq!(*acks.vector(ValidatorIndex(1)).unwrap().tips, *first);
+    }
 }
