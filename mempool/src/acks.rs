@@ -13,12 +13,14 @@ use std::sync::{Arc, Weak};
 /// acknowledge. When there is much, each is another one anyway.
 const RECENT: usize = 32;
 
+/// A vector of all who acknowledge the same: by place in the committee, how far each lane is acknowledged.
+pub(crate) type SharedTips = Arc<[Option<Tip>]>;
+
 /// A validator's ack, its vector rebuilt.
 #[derive(Debug)]
 pub(crate) struct Vector {
     pub(crate) ack: Verified<Ack>,
-    /// Shared by all who acknowledge the same.
-    pub(crate) tips: Arc<[Option<Tip>]>,
+    pub(crate) tips: SharedTips,
 }
 
 /// A vector that an ack led to lately. Many validators acknowledge the same, one after the other: what was rebuilt, hashed and
@@ -35,7 +37,7 @@ struct Recent {
 
 impl Recent {
     /// Its vector and tree, if somebody's newest ack still says this.
-    fn upgrade(&self) -> Option<(Arc<[Option<Tip>]>, Arc<Tree>)> {
+    fn upgrade(&self) -> Option<(SharedTips, Arc<Tree>)> {
         Some((self.tips.upgrade()?, self.tree.upgrade()?))
     }
 }
@@ -152,10 +154,10 @@ impl Acks {
     /// What an ack's vector is, if another one led from the same vector by the same entries to the same root of late.
     fn after(
         &self,
-        before: &Arc<[Option<Tip>]>,
+        before: &SharedTips,
         root: MerkleRoot,
         entries: &[AckEntry],
-    ) -> Option<(Arc<[Option<Tip>]>, Arc<Tree>, Vec<ValidatorIndex>)> {
+    ) -> Option<(SharedTips, Arc<Tree>, Vec<ValidatorIndex>)> {
         let same_step = |recent: &&Recent| {
             let from = recent.before.as_ref().is_some_and(|from| std::ptr::eq(from.as_ptr(), Arc::as_ptr(before)));
             from && recent.root == root && recent.changed.iter().eq(entries.iter().map(|entry| &entry.lane))
@@ -167,7 +169,7 @@ impl Acks {
     }
 
     /// A vector of late with the same tips, and that root if it is known.
-    fn equal(&self, root: Option<MerkleRoot>, tips: &[Option<Tip>]) -> Option<(Arc<[Option<Tip>]>, Arc<Tree>)> {
+    fn equal(&self, root: Option<MerkleRoot>, tips: &[Option<Tip>]) -> Option<(SharedTips, Arc<Tree>)> {
         let alike = self.recent.iter().rev().filter(|recent| root.is_none_or(|root| recent.root == root));
         alike.filter_map(Recent::upgrade).find(|(known, _)| **known == *tips)
     }
@@ -176,7 +178,7 @@ impl Acks {
         &mut self,
         validator: ValidatorIndex,
         root: MerkleRoot,
-        (tips, tree): (&Arc<[Option<Tip>]>, &Arc<Tree>),
+        (tips, tree): (&SharedTips, &Arc<Tree>),
         changed: &[ValidatorIndex],
     ) {
         if self.recent.len() >= RECENT {
@@ -201,7 +203,7 @@ impl Acks {
         &mut self,
         validator: ValidatorIndex,
         ack: Verified<Ack>,
-        tips: Arc<[Option<Tip>]>,
+        tips: SharedTips,
         tree: Arc<Tree>,
     ) -> Option<Arc<Vector>> {
         let at = validator.position();
@@ -277,11 +279,11 @@ impl Acks {
         &mut self,
         message: &AckMessage,
         held: impl FnOnce(&[Option<Tip>]) -> bool,
-    ) -> Option<(Arc<[Option<Tip>]>, Option<News>)> {
+    ) -> Option<(SharedTips, Option<News>)> {
         let me = self.me?;
         self.used = self.used.max(message.ack.statement.counter);
         let AckEntries::Full(entries) = &message.entries else { return None };
-        let tips: Arc<[Option<Tip>]> = self.parse_full(entries)?.into();
+        let tips: SharedTips = self.parse_full(entries)?.into();
         let newer = self.own().is_none_or(|own| own.ack.statement.counter < message.ack.statement.counter);
         if !newer || !held(&tips) {
             return Some((tips, None));
