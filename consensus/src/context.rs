@@ -237,19 +237,19 @@ impl mal::Validator<Context> for Validator {
 /// its quorums and ours are the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Validators {
+    committee: Arc<Committee>,
     members: Arc<Vec<Validator>>,
-    total: u64,
 }
 
 impl Validators {
-    pub(crate) fn new(committee: &Committee) -> Self {
+    pub(crate) fn new(committee: Arc<Committee>) -> Self {
         let members = committee.members().iter();
         let members = members.map(|member| Validator { who: Who(member.address), power: member.stake.0 });
-        Self { members: Arc::new(members.collect()), total: committee.total().0 }
+        Self { members: Arc::new(members.collect()), committee }
     }
 
     fn at(&self, index: ValidatorIndex) -> &Validator {
-        // The schedule was made for this committee (`Consensus` checks that), so the place exists.
+        // It is the committee's own, or from a schedule made for it (`Consensus` checks that), so the place exists.
         &self.members[index.position()]
     }
 }
@@ -260,12 +260,11 @@ impl mal::ValidatorSet<Context> for Validators {
     }
 
     fn total_voting_power(&self) -> u64 {
-        self.total
+        self.committee.total().0
     }
 
     fn get_by_address(&self, address: &Who) -> Option<&Validator> {
-        // Committees are in ascending order of address.
-        self.members.binary_search_by(|member| member.who.cmp(address)).ok().map(|at| &self.members[at])
+        self.committee.index_of(&address.0).map(|index| self.at(index))
     }
 
     fn get_by_index(&self, index: usize) -> Option<&Validator> {

@@ -282,7 +282,12 @@ impl Effects<'_> {
     /// Counts a vote that the core takes in.
     pub(crate) fn count(&mut self, vote: &Verified<Vote>) {
         self.shared.watch.add_vote(vote);
-        let Vote { kind, round, block, height } = vote.statement;
+        self.note_quorum(&vote.statement);
+    }
+
+    /// Notes whether a vote that was counted completes a quorum for a block.
+    pub(crate) fn note_quorum(&mut self, vote: &Vote) {
+        let Vote { kind, round, block, height } = *vote;
         let statements = self.shared.watch.at(height);
         if let Some(block) = block.filter(|block| statements.is_some_and(|at| at.has_quorum(round, kind, *block))) {
             self.desk.quorums.insert((round, block));

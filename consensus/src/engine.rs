@@ -30,12 +30,12 @@ impl Engine {
     /// A fresh instance, not started.
     pub(crate) fn new(
         height: Height,
-        committee: &Committee,
+        committee: &Arc<Committee>,
         schedule: Arc<ProposerSchedule>,
         address: Address,
         voting: bool,
     ) -> Self {
-        let validators = Validators::new(committee);
+        let validators = Validators::new(Arc::clone(committee));
         let params = Params {
             address: Who(address),
             threshold_params: mal::ThresholdParams::default(),

@@ -110,7 +110,7 @@ impl Running {
             self.with_engine(tools, |engine, effects| engine.start(effects));
         }
         for vote in votes {
-            self.count_and_feed(&vote, tools);
+            self.feed_vote(&vote, tools);
         }
     }
 
@@ -145,7 +145,7 @@ impl Running {
         let new = added == Added::New;
         accuse(added, tools.out);
         if new && !settled {
-            self.count_and_feed(vote, tools);
+            self.feed_vote(vote, tools);
         }
     }
 
@@ -238,8 +238,9 @@ impl Running {
         }
     }
 
-    fn count_and_feed(&mut self, vote: &Verified<Vote>, tools: &mut Tools<'_>) {
-        self.with_engine(tools, |_, effects| effects.count(vote));
+    /// Feeds a vote that is among the height's statements already.
+    fn feed_vote(&mut self, vote: &Verified<Vote>, tools: &mut Tools<'_>) {
+        self.with_engine(tools, |_, effects| effects.note_quorum(&vote.statement));
         if !self.desk.decided {
             self.feed(Core::Vote(mal_vote(vote.signed())), tools);
         }

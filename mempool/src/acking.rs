@@ -2,28 +2,32 @@
 
 use crate::acks::{Acks, News, Taken};
 use crate::contradiction;
-use crate::mempool::Mempool;
+use crate::lane::Lane;
+use crate::mempool::{AckNews, Mempool};
 use crate::outcome::{AckDue, AckFault, AckOutcome};
 use squad_types::{Ack, AckEntries, AckMessage, Epoch, LaneId, Signer, Timestamp, Tip, ValidatorIndex, Verified};
+use std::borrow::Cow;
 
 impl Mempool {
     fn ack_vector(&self, epoch: Epoch) -> Option<Vec<Option<Tip>>> {
         let acks = self.acks.get(&epoch)?;
         acks.me()?;
-        Some(self.lanes_of(epoch).map(|(_, lane)| lane.ackable()).collect())
+        Some(self.lanes.of(epoch)?.iter().map(Lane::ackable).collect())
     }
 
     /// Whether an ack has something new to say, and when it may leave.
     pub fn ack_due(&mut self, now: Timestamp) -> AckDue {
-        if !self.ack_dirty {
-            return AckDue::Never;
+        match self.ack_news {
+            AckNews::None => return AckDue::Never,
+            AckNews::At(at) if at > now => return AckDue::At(at),
+            AckNews::At(_) | AckNews::Unknown => {}
         }
         let epochs: Vec<Epoch> = self.acks.keys().copied().collect();
         let mut earliest: Option<Timestamp> = None;
         for epoch in epochs {
             let Some(vector) = self.ack_vector(epoch) else { continue };
             let Some(acks) = self.acks.get(&epoch) else { continue };
-            let said = acks.own().is_some_and(|own| own.tips == vector);
+            let said = acks.own().is_some_and(|own| *own.tips == *vector);
             let nothing = acks.own().is_none() && vector.iter().all(Option::is_none);
             if said || nothing {
                 continue;
@@ -34,9 +38,7 @@ impl Mempool {
             }
             earliest = Some(earliest.map_or(at, |known| known.min(at)));
         }
-        if earliest.is_none() {
-            self.ack_dirty = false;
-        }
+        self.ack_news = earliest.map_or(AckNews::None, AckNews::At);
         earliest.map_or(AckDue::Never, AckDue::At)
     }
 
@@ -45,7 +47,7 @@ impl Mempool {
         let vector = self.ack_vector(epoch)?;
         for (at, tip) in vector.iter().enumerate() {
             let id = LaneId { epoch, author: ValidatorIndex(at as u16) };
-            if let (Some(lane), Some(tip)) = (self.lanes.get_mut(&id), tip) {
+            if let (Some(lane), Some(tip)) = (self.lanes.get_mut(id), tip) {
                 lane.acked = lane.acked.max(Some(*tip));
             }
         }
@@ -68,8 +70,8 @@ impl Mempool {
     }
 
     /// The tips that the own newest ack of an epoch names.
-    pub fn own_ack_tips(&self, epoch: Epoch) -> Vec<Option<Tip>> {
-        self.acks.get(&epoch).and_then(Acks::own).map(|own| own.tips.clone()).unwrap_or_default()
+    pub fn own_ack_tips(&self, epoch: Epoch) -> &[Option<Tip>] {
+        self.acks.get(&epoch).and_then(Acks::own).map_or(&[], |own| &own.tips)
     }
 
     /// Takes in a peer's ack.
@@ -91,7 +93,7 @@ impl Mempool {
         for author in &news.changed {
             let id = LaneId { epoch, author: *author };
             let tip = self.acks.get(&epoch).and_then(|acks| acks.vector(validator)?.tip(*author));
-            let Some((lane, tip)) = self.lanes.get(&id).zip(tip) else { continue };
+            let Some((lane, tip)) = self.lanes.get(id).zip(tip) else { continue };
             if !lane.holds(tip) {
                 unknown.push((id, tip));
             }
@@ -104,15 +106,16 @@ impl Mempool {
     pub(crate) fn note_news(&mut self, epoch: Epoch, validator: ValidatorIndex, news: &News) {
         let Some(acks) = self.acks.get(&epoch) else { return };
         let Some(vector) = acks.vector(validator) else { return };
+        let stake = acks.committee.stake(validator);
         let (mut moved, mut loose) = (Vec::new(), Vec::new());
-        for author in lanes_to_look_at(acks, validator, news) {
+        for author in lanes_to_look_at(acks, validator, news).iter().copied() {
             let id = LaneId { epoch, author };
-            let Some(lane) = self.lanes.get_mut(&id) else { continue };
+            let Some(lane) = self.lanes.get_mut(id) else { continue };
             let tip = vector.tip(author);
             if let Some(before) = news.before.as_ref().filter(|before| before.tip(author) != tip) {
                 lane.hold_older(validator.position(), before);
             }
-            if let Some(tip) = tip.filter(|tip| lane.note(validator.position(), *tip)) {
+            if let Some(tip) = tip.filter(|tip| lane.note(validator.position(), stake, *tip)) {
                 moved.push((id, tip));
             }
             if lane.reached_by(validator.position()).is_some_and(|reached| Some(reached.tip) != tip) {
@@ -125,8 +128,8 @@ impl Mempool {
         for (id, tip) in moved {
             // What lies at or below what a quorum acknowledges changes nothing, but where a fork leaves several chains.
             let below =
-                self.reach.get(&id).and_then(|reach| reach.certified).is_some_and(|at| tip.sequence <= at.sequence);
-            if !below || self.lanes.get(&id).is_some_and(|lane| lane.fork.is_some()) {
+                self.lanes.get(id).and_then(|lane| lane.reach.certified).is_some_and(|at| tip.sequence <= at.sequence);
+            if !below || self.lanes.get(id).is_some_and(|lane| lane.fork.is_some()) {
                 self.touch(id);
             }
         }
@@ -135,7 +138,7 @@ impl Mempool {
     /// Whether prevoting a cut with this tip would contradict an own ack: the two lie on different chains, and no certificate
     /// shows that the network holds this one.
     pub fn contradicts_own_ack(&self, lane: LaneId, tip: Tip) -> bool {
-        let Some(state) = self.lanes.get(&lane) else { return false };
+        let Some(state) = self.lanes.get(lane) else { return false };
         let Some(acked) = state.acked else { return false };
         let one_chain = acked == tip || state.covers(acked, tip) || state.covers(tip, acked);
         !one_chain && !self.knows_certificate(lane, tip)
@@ -143,13 +146,17 @@ impl Mempool {
 }
 
 /// Lanes in which an ack may change what counts for its signer, ascending: all others stand as they did.
-pub(crate) fn lanes_to_look_at(acks: &Acks, validator: ValidatorIndex, news: &News) -> Vec<ValidatorIndex> {
+pub(crate) fn lanes_to_look_at<'a>(
+    acks: &Acks,
+    validator: ValidatorIndex,
+    news: &'a News,
+) -> Cow<'a, [ValidatorIndex]> {
     let loose = acks.loose(validator);
     if loose.is_empty() {
-        return news.changed.clone();
+        return Cow::Borrowed(&news.changed);
     }
     let mut lanes = [&news.changed, loose].concat();
     lanes.sort_unstable();
     lanes.dedup();
-    lanes
+    Cow::Owned(lanes)
 }

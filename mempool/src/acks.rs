@@ -4,16 +4,42 @@ use crate::limits::FULL_ACK_MEMBERS;
 use squad_types::ack::vector_leaves;
 use squad_types::merkle::Tree;
 use squad_types::{
-    Ack, AckCounter, AckEntries, AckEntry, AckMessage, AckProof, Committee, Domain, Sequence, Signer, Stake, Timestamp,
-    Tip, ValidatorIndex, Verified, merkle,
+    Ack, AckCounter, AckEntries, AckEntry, AckMessage, AckProof, Committee, Domain, MerkleRoot, Sequence, Signer,
+    Stake, Timestamp, Tip, ValidatorIndex, Verified, merkle,
 };
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+
+/// Vectors of late that others' acks are compared with: some more than are under way at once while there is little to
+/// acknowledge. When there is much, each is another one anyway.
+const RECENT: usize = 32;
+
+/// A vector of all who acknowledge the same: by place in the committee, how far each lane is acknowledged.
+pub(crate) type SharedTips = Arc<[Option<Tip>]>;
 
 /// A validator's ack, its vector rebuilt.
 #[derive(Debug)]
 pub(crate) struct Vector {
     pub(crate) ack: Verified<Ack>,
-    pub(crate) tips: Vec<Option<Tip>>,
+    pub(crate) tips: SharedTips,
+}
+
+/// A vector that an ack led to lately. Many validators acknowledge the same, one after the other: what was rebuilt, hashed and
+/// compared for the first of them is there for the others.
+#[derive(Debug)]
+struct Recent {
+    root: MerkleRoot,
+    tips: Weak<[Option<Tip>]>,
+    tree: Weak<Tree>,
+    /// The vector before it, and the lanes whose entries differ, ascending.
+    before: Option<Weak<[Option<Tip>]>>,
+    changed: Vec<ValidatorIndex>,
+}
+
+impl Recent {
+    /// Its vector and tree, if somebody's newest ack still says this.
+    fn upgrade(&self) -> Option<(SharedTips, Arc<Tree>)> {
+        Some((self.tips.upgrade()?, self.tree.upgrade()?))
+    }
 }
 
 impl Vector {
@@ -53,7 +79,8 @@ pub(crate) struct Acks {
     pub(crate) committee: Arc<Committee>,
     vectors: Vec<Option<Arc<Vector>>>,
     /// The tree over each of these vectors. An ack changes few entries, so most of its hashes stand already.
-    trees: Vec<Option<Tree>>,
+    trees: Vec<Option<Arc<Tree>>>,
+    recent: Vec<Recent>,
     /// By validator: lanes in which a held batch counts for it that is not the one its newest vector names.
     loose: Vec<Vec<ValidatorIndex>>,
     me: Option<ValidatorIndex>,
@@ -67,7 +94,7 @@ impl Acks {
         let me = me.and_then(|me| committee.index_of(&me));
         let members = committee.len();
         let (vectors, trees, loose) = (vec![None; members], vec![None; members], vec![Vec::new(); members]);
-        Self { vectors, trees, loose, committee, me, used: AckCounter::ZERO, sent_at: None }
+        Self { vectors, trees, recent: Vec::new(), loose, committee, me, used: AckCounter::ZERO, sent_at: None }
     }
 
     pub(crate) fn me(&self) -> Option<ValidatorIndex> {
@@ -88,6 +115,13 @@ impl Acks {
         if known.is_some_and(|known| known.ack.statement.counter >= ack.statement.counter) {
             return Taken::Stale;
         }
+        let root = ack.statement.root;
+        if let (Some(known), AckEntries::Changed { since, entries }) = (known, &entries)
+            && known.ack.statement.counter == *since
+            && let Some((tips, tree, changed)) = self.after(&known.tips, root, entries)
+        {
+            return Taken::News(News { before: self.keep(validator, ack, tips, tree), changed });
+        }
         let full = matches!(entries, AckEntries::Full(_));
         let tips = match &entries {
             AckEntries::Full(entries) => self.parse_full(entries),
@@ -103,18 +137,65 @@ impl Acks {
             (Some(known), AckEntries::Full(_)) => changes(&known.tips, &tips),
             (None, _) => named(&tips),
         };
-        let tree = self.tree_over(validator, &tips, &changed);
-        if tree.root() != ack.statement.root {
+        let (tips, tree) = match self.equal(Some(root), &tips) {
+            Some(known) => known,
+            None => {
+                let tree = self.tree_over(validator, &tips, &changed);
+                (tips.into(), tree)
+            }
+        };
+        if tree.root() != root {
             return wrong;
         }
+        self.note_recent(validator, root, (&tips, &tree), &changed);
         Taken::News(News { before: self.keep(validator, ack, tips, tree), changed })
+    }
+
+    /// What an ack's vector is, if another one led from the same vector by the same entries to the same root of late.
+    fn after(
+        &self,
+        before: &SharedTips,
+        root: MerkleRoot,
+        entries: &[AckEntry],
+    ) -> Option<(SharedTips, Arc<Tree>, Vec<ValidatorIndex>)> {
+        let same_step = |recent: &&Recent| {
+            let from = recent.before.as_ref().is_some_and(|from| std::ptr::eq(from.as_ptr(), Arc::as_ptr(before)));
+            from && recent.root == root && recent.changed.iter().eq(entries.iter().map(|entry| &entry.lane))
+        };
+        let recent = self.recent.iter().rev().find(same_step)?;
+        let (tips, tree) = recent.upgrade()?;
+        let same = entries.iter().all(|entry| tips.get(entry.lane.position()) == Some(&entry.tip));
+        same.then(|| (tips, tree, recent.changed.clone()))
+    }
+
+    /// A vector of late with the same tips, and that root if it is known.
+    fn equal(&self, root: Option<MerkleRoot>, tips: &[Option<Tip>]) -> Option<(SharedTips, Arc<Tree>)> {
+        let alike = self.recent.iter().rev().filter(|recent| root.is_none_or(|root| recent.root == root));
+        alike.filter_map(Recent::upgrade).find(|(known, _)| **known == *tips)
+    }
+
+    fn note_recent(
+        &mut self,
+        validator: ValidatorIndex,
+        root: MerkleRoot,
+        (tips, tree): (&SharedTips, &Arc<Tree>),
+        changed: &[ValidatorIndex],
+    ) {
+        if self.recent.len() >= RECENT {
+            self.recent.remove(0);
+        }
+        let before = self.vector(validator).map(|known| Arc::downgrade(&known.tips));
+        let (tips, tree) = (Arc::downgrade(tips), Arc::downgrade(tree));
+        self.recent.push(Recent { root, tips, tree, before, changed: changed.to_vec() });
     }
 
     /// The tree over a validator's next vector, made of the one over its last. That one is taken: [`Self::keep`] puts the new
     /// one in its place, or else the next is made from the beginning.
-    fn tree_over(&mut self, validator: ValidatorIndex, tips: &[Option<Tip>], changed: &[ValidatorIndex]) -> Tree {
-        let Some(mut tree) = self.trees[validator.position()].take() else { return Tree::new(vector_leaves(tips)) };
-        tree.update(changed.iter().map(|lane| (lane.position(), entry(*lane, tips).leaf())));
+    fn tree_over(&mut self, validator: ValidatorIndex, tips: &[Option<Tip>], changed: &[ValidatorIndex]) -> Arc<Tree> {
+        let Some(mut tree) = self.trees[validator.position()].take() else {
+            return Arc::new(Tree::new(vector_leaves(tips)));
+        };
+        Arc::make_mut(&mut tree).update(changed.iter().map(|lane| (lane.position(), entry(*lane, tips).leaf())));
         tree
     }
 
@@ -122,8 +203,8 @@ impl Acks {
         &mut self,
         validator: ValidatorIndex,
         ack: Verified<Ack>,
-        tips: Vec<Option<Tip>>,
-        tree: Tree,
+        tips: SharedTips,
+        tree: Arc<Tree>,
     ) -> Option<Arc<Vector>> {
         let at = validator.position();
         self.trees[at] = Some(tree);
@@ -162,9 +243,16 @@ impl Acks {
     ) -> Option<(AckMessage, News)> {
         let me = self.me?;
         let changed = self.own().map_or_else(|| named(&tips), |own| changes(&own.tips, &tips));
-        let tree = self.tree_over(me, &tips, &changed);
-        let counter = self.used.next();
-        let statement = Ack { epoch: self.committee.epoch(), counter, root: tree.root() };
+        let (tips, tree) = match self.equal(None, &tips) {
+            Some(known) => known,
+            None => {
+                let tree = self.tree_over(me, &tips, &changed);
+                (tips.into(), tree)
+            }
+        };
+        let (counter, root) = (self.used.next(), tree.root());
+        self.note_recent(me, root, (&tips, &tree), &changed);
+        let statement = Ack { epoch: self.committee.epoch(), counter, root };
         let ack = Verified::sign(statement, domain, signer);
         let entries = match self.own() {
             Some(own) if self.committee.len() > FULL_ACK_MEMBERS => {
@@ -191,21 +279,21 @@ impl Acks {
         &mut self,
         message: &AckMessage,
         held: impl FnOnce(&[Option<Tip>]) -> bool,
-    ) -> Option<(Vec<Option<Tip>>, Option<News>)> {
+    ) -> Option<(SharedTips, Option<News>)> {
         let me = self.me?;
         self.used = self.used.max(message.ack.statement.counter);
         let AckEntries::Full(entries) = &message.entries else { return None };
-        let tips = self.parse_full(entries)?;
+        let tips: SharedTips = self.parse_full(entries)?.into();
         let newer = self.own().is_none_or(|own| own.ack.statement.counter < message.ack.statement.counter);
         if !newer || !held(&tips) {
             return Some((tips, None));
         }
-        let tree = Tree::new(vector_leaves(&tips));
+        let tree = Arc::new(Tree::new(vector_leaves(&tips)));
         if tree.root() != message.ack.statement.root {
             return Some((tips, None));
         }
         let changed = self.own().map_or_else(|| named(&tips), |own| changes(&own.tips, &tips));
-        let before = self.keep(me, Verified::from_own_log(message.ack.clone()), tips.clone(), tree);
+        let before = self.keep(me, Verified::from_own_log(message.ack.clone()), Arc::clone(&tips), tree);
         Some((tips, Some(News { before, changed })))
     }
 
@@ -263,4 +351,89 @@ fn apply(before: &[Option<Tip>], entries: &[AckEntry]) -> Option<Vec<Option<Tip>
         *tips.get_mut(entry.lane.position())? = entry.tip;
     }
     Some(tips)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use squad_types::ack::vector_root;
+    use squad_types::{Address, BatchId, Epoch, KeyedHashSigner, Member, NetworkId};
+
+    const MEMBERS: usize = 20;
+    const LANES: [usize; 3] = [3, 7, 19];
+
+    fn acks() -> Acks {
+        let members = (0..MEMBERS).map(|at| Member { address: Address([at as u8; 20]), stake: Stake(1) });
+        Acks::new(Arc::new(Committee::new(Epoch(0), members.collect()).unwrap()), None)
+    }
+
+    fn vector(filled: &[usize]) -> Vec<Option<Tip>> {
+        let tip = |at: usize| Tip { sequence: Sequence(1), batch: BatchId([at as u8; 32]) };
+        (0..MEMBERS).map(|at| filled.contains(&at).then(|| tip(at))).collect()
+    }
+
+    fn take(acks: &mut Acks, by: u16, counter: u64, says: &[Option<Tip>], entries: AckEntries) -> Taken {
+        let statement = Ack { epoch: Epoch(0), counter: AckCounter(counter), root: vector_root(says) };
+        let signer = KeyedHashSigner(Address([by as u8; 20]));
+        acks.take(ValidatorIndex(by), Verified::sign(statement, &Domain::new(NetworkId([1; 32])), &signer), entries)
+    }
+
+    fn changed(since: u64, lanes: &[usize], tips: &[Option<Tip>]) -> AckEntries {
+        let entries = lanes.iter().map(|at| entry(ValidatorIndex(*at as u16), tips)).collect();
+        AckEntries::Changed { since: AckCounter(since), entries }
+    }
+
+    fn follow(acks: &mut Acks, by: u16) {
+        for (counter, step) in (1..).zip(1..=LANES.len()) {
+            let says = vector(&LANES[..step]);
+            let entries = if step == 1 { full(&says) } else { changed(counter - 1, &LANES[step - 1..step], &says) };
+            let Taken::News(news) = take(acks, by, counter, &says, entries) else { panic!("step {step} of {by}") };
+            assert_eq!(news.changed, [ValidatorIndex(LANES[step - 1] as u16)]);
+        }
+    }
+
+    #[test]
+    fn validators_that_acknowledge_the_same_share_one_vector() {
+        let mut acks = acks();
+        follow(&mut acks, 0);
+        follow(&mut acks, 1);
+        // This one took one step where the others took two.
+        let says = vector(&LANES);
+        take(&mut acks, 2, 1, &vector(&LANES[..1]), full(&vector(&LANES[..1])));
+        take(&mut acks, 2, 2, &says, changed(1, &LANES[1..], &says));
+        let first = acks.vector(ValidatorIndex(0)).unwrap().tips.clone();
+        for by in 0..3 {
+            let vector = acks.vector(ValidatorIndex(by)).unwrap();
+            assert_eq!(*vector.tips, *says);
+            assert!(Arc::ptr_eq(&vector.tips, &first), "{by}");
+            let proof = acks.prove(ValidatorIndex(by), ValidatorIndex(7)).unwrap();
+            assert_eq!(proof.path, vector.prove(ValidatorIndex(by), ValidatorIndex(7)).unwrap().path);
+        }
+    }
+
+    #[test]
+    fn one_that_goes_on_by_itself_leaves_the_others_as_they_are() {
+        let mut acks = acks();
+        follow(&mut acks, 0);
+        follow(&mut acks, 1);
+        let says = vector(&[3, 5, 7, 19]);
+        assert!(matches!(take(&mut acks, 1, 4, &says, changed(3, &[5], &says)), Taken::News(_)));
+        assert_eq!(*acks.vector(ValidatorIndex(0)).unwrap().tips, *vector(&LANES));
+        let of = |validator| acks.prove(ValidatorIndex(validator), ValidatorIndex(3)).unwrap().path.siblings;
+        assert_eq!(of(0), merkle::prove(&vector_leaves(&vector(&LANES)), 3).unwrap().siblings);
+        assert_eq!(of(1), merkle::prove(&vector_leaves(&says), 3).unwrap().siblings);
+    }
+
+    #[test]
+    fn a_known_root_excuses_no_wrong_entry() {
+        let mut acks = acks();
+        follow(&mut acks, 0);
+        let (first, says) = (vector(&LANES[..1]), vector(&LANES[..2]));
+        take(&mut acks, 1, 1, &first, full(&first));
+        // The root is that of a vector taken in before, and the entries lead elsewhere.
+        for (lanes, tips) in [(&[7][..], vector(&[3])), (&[8], vector(&[3, 8])), (&[], says.clone())] {
+            assert!(matches!(take(&mut acks, 1, 2, &says, changed(1, lanes, &tips)), Taken::NeedFull), "{lanes:?}");
+        }
+        assert_eq!(*acks.vector(ValidatorIndex(1)).unwrap().tips, *first);
+    }
 }

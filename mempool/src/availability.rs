@@ -1,8 +1,7 @@
 //! Availability: how far a lane is held, by the weight of acks that cover it.
 
 use crate::acks::Acks;
-use crate::lane::Lane;
-use crate::mempool::Reach;
+use crate::lane::{Lane, Reach};
 use squad_types::limits::MAX_HEADER_CHAIN;
 use squad_types::{BatchCertificate, Committee, Stake, Tip, ValidatorIndex};
 
@@ -25,8 +24,7 @@ pub(crate) fn reach(lane: &Lane, committee: &Committee) -> Reach {
         let available = highest_on_a_line(lane, committee, |stake| committee.is_honest_threshold(stake));
         return Reach { certified, available };
     }
-    let reached: Vec<_> = acknowledged(lane, committee).map(|(_, tip, stake)| (tip, stake)).collect();
-    let (available, certified) = committee.reached(reached);
+    let (available, certified) = committee.reached_in_order(lane.weights().iter().rev().copied());
     Reach { certified, available }
 }
 
@@ -95,4 +93,62 @@ pub(crate) fn extend_down(lane: &Lane, known: &BatchCertificate, of: Tip) -> Opt
         headers,
         acks: known.acks.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lane::Promptness;
+    use crate::limits::LaneLimits;
+    use squad_types::{
+        Address, BatchHeader, BatchId, Domain, Epoch, KeyedHashSigner, LaneId, Member, NetworkId, Params, Payload,
+        Sequence, Verified, VerifiedBatch,
+    };
+
+    fn batch(sequence: u64, parent: BatchId) -> VerifiedBatch {
+        let (operator, payload) = (Address([1; 20]), Payload::pack(Vec::new()));
+        let header = BatchHeader {
+            operator,
+            epoch: Epoch(0),
+            sequence: Sequence(sequence),
+            parent,
+            payload: payload.digest(),
+            transactions_root: payload.root(),
+            count: 0,
+            bytes: payload.bytes().len() as u32,
+        };
+        let signed = Verified::sign(header, &Domain::new(NetworkId([1; 32])), &KeyedHashSigner(operator));
+        VerifiedBatch::assemble(signed.into_signed(), payload)
+    }
+
+    #[test]
+    fn weights_by_tip_reach_as_far_as_all_members_looked_at_one_by_one() {
+        let members = (0..7).map(|at| Member { address: Address([at; 20]), stake: Stake(1 + u64::from(at) * 3) });
+        let committee = Committee::new(Epoch(0), members.collect()).unwrap();
+        let id = LaneId { epoch: Epoch(0), author: ValidatorIndex(1) };
+        let limits = LaneLimits::new(&Params::default(), 7);
+        let mut lane = Lane::new(id, Address([1; 20]), 7, limits, Promptness::default());
+        let mut tips: Vec<Tip> = Vec::new();
+        for sequence in 0..6 {
+            let next = batch(sequence, tips.last().map_or(BatchId::ZERO, |tip| tip.batch));
+            tips.push(next.tip());
+            lane.insert(next);
+        }
+        let check = |lane: &Lane| {
+            let each = acknowledged(lane, &committee).map(|(_, tip, stake)| (tip, stake)).collect();
+            let reach = reach(lane, &committee);
+            assert_eq!((reach.available, reach.certified), committee.reached(each));
+            reach
+        };
+        // Members go on by steps of their own; some say what they said before, and one says something lower.
+        for step in 0..42 {
+            let (member, at) = (step * 5 % 7, (step / 7 + step % 3).min(5));
+            lane.note(member, committee.stake(ValidatorIndex(member as u16)), tips[at]);
+            check(&lane);
+        }
+        assert_eq!(check(&lane).certified, Some(tips[5]));
+        lane.set_ordered(tips[5]);
+        assert_eq!(check(&lane).available, None);
+        assert!(lane.weights().is_empty() && lane.reached_by(3).is_none());
+    }
 }

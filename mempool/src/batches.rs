@@ -1,9 +1,9 @@
 //! Batches of all lanes: taking them in, finding them, and closing lanes that fork.
 
 use crate::lane::Inserted;
-use crate::mempool::Mempool;
+use crate::mempool::{AckNews, Mempool};
 use crate::outcome::{BatchFault, BatchOutcome};
-use squad_types::{Address, BatchPair, BatchRange, Epoch, Evidence, LaneId, Tip, VerifiedBatch};
+use squad_types::{Address, BatchPair, BatchRange, Epoch, Evidence, LaneId, Tip, ValidatorIndex, VerifiedBatch};
 
 impl Mempool {
     /// A lane's id by what a header names.
@@ -18,7 +18,7 @@ impl Mempool {
         let Some(id) = self.lane_of(&header.operator, header.epoch) else {
             return BatchOutcome::Refused(BatchFault::UnknownLane);
         };
-        let Some(lane) = self.lanes.get_mut(&id) else { return BatchOutcome::Refused(BatchFault::UnknownLane) };
+        let Some(lane) = self.lanes.get_mut(id) else { return BatchOutcome::Refused(BatchFault::UnknownLane) };
         let (bytes, count) = (header.bytes as usize, header.count as usize);
         if bytes > lane.limits.batch_bytes || count > lane.limits.batch_transactions || count == 0 {
             return BatchOutcome::Refused(BatchFault::Size);
@@ -45,14 +45,15 @@ impl Mempool {
 
     /// Acks that named these batches before they came count from now on.
     pub(crate) fn note_stored(&mut self, id: LaneId, stored: &[VerifiedBatch]) {
-        let (Some(lane), Some(acks)) = (self.lanes.get_mut(&id), self.acks.get(&id.epoch)) else { return };
+        let (Some(lane), Some(acks)) = (self.lanes.get_mut(id), self.acks.get(&id.epoch)) else { return };
         for batch in stored {
             for validator in acks.naming(id.author, batch.tip()) {
-                lane.note(validator, batch.tip());
+                let stake = acks.committee.stake(ValidatorIndex(validator as u16));
+                lane.note(validator, stake, batch.tip());
             }
         }
         if !stored.is_empty() {
-            self.ack_dirty = true;
+            self.ack_news = AckNews::Unknown;
             self.touch(id);
         }
     }
@@ -61,9 +62,9 @@ impl Mempool {
     pub fn on_fork(&mut self, pair: &BatchPair) -> bool {
         let header = &pair.first.statement;
         let Some(id) = self.lane_of(&header.operator, header.epoch) else { return false };
-        let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.fork.is_none()) else { return false };
+        let Some(lane) = self.lanes.get_mut(id).filter(|lane| lane.fork.is_none()) else { return false };
         lane.fork = Some(pair.clone());
-        self.ack_dirty = true;
+        self.ack_news = AckNews::Unknown;
         self.touch(id);
         true
     }
@@ -79,16 +80,16 @@ impl Mempool {
 
     /// Whether a lane's batch is held, or ordered.
     pub fn holds(&self, lane: LaneId, tip: Tip) -> bool {
-        self.lanes.get(&lane).is_some_and(|lane| lane.holds(tip))
+        self.lanes.get(lane).is_some_and(|lane| lane.holds(tip))
     }
 
     /// What has to be fetched to hold a tip; none if it is held, or its lane is not in force.
     pub fn missing(&self, lane: LaneId, to: Tip) -> Option<BatchRange> {
-        self.lanes.get(&lane)?.missing(to)
+        self.lanes.get(lane)?.missing(to)
     }
 
     /// Exactly the batches after `above` up to `to`, ascending; none unless all are held.
     pub fn chain(&self, lane: LaneId, above: Option<Tip>, to: Tip) -> Option<Vec<VerifiedBatch>> {
-        self.lanes.get(&lane)?.chain(above, to)
+        self.lanes.get(lane)?.chain(above, to)
     }
 }

@@ -7,10 +7,11 @@ use squad_types::{Address, BatchCertificate, BatchPair, LaneId, Tip, VerifiedBat
 impl Mempool {
     /// Computes again how far a lane is acknowledged.
     pub(crate) fn touch(&mut self, id: LaneId) {
-        let (Some(lane), Some(acks)) = (self.lanes.get(&id), self.acks.get(&id.epoch)) else { return };
-        let reach = availability::reach(lane, &acks.committee);
+        let (Some(lane), Some(acks)) = (self.lanes.get_mut(id), self.acks.get(&id.epoch)) else { return };
+        lane.reach = availability::reach(lane, &acks.committee);
+        self.own_moved |= Some(lane.author) == self.config.me;
         // Over two thirds are over one third as well.
-        if reach.available.is_some() {
+        if lane.reach.available.is_some() {
             self.within_reach.insert(id);
         } else {
             self.within_reach.remove(&id);
@@ -20,42 +21,37 @@ impl Mempool {
         } else {
             self.with_batches.remove(&id);
         }
-        self.reach.insert(id, reach);
     }
 
     /// The highest batch of a lane, above the ordered tip and held, that a quorum acknowledges.
     pub fn certified(&self, lane: LaneId) -> Option<Tip> {
-        let learned = self
-            .due
-            .learned
-            .get(&lane)
-            .and_then(BatchCertificate::tip)
-            .filter(|tip| self.lanes.get(&lane).is_some_and(|lane| lane.find(*tip).is_some()));
-        self.reach.get(&lane).and_then(|reach| reach.certified).max(learned)
+        let learned = self.due.learned.get(&lane).and_then(BatchCertificate::tip);
+        let lane = self.lanes.get(lane)?;
+        lane.reach.certified.max(learned.filter(|tip| lane.find(*tip).is_some()))
     }
 
     /// The highest batch of a lane, above the ordered tip and held, that somebody honest holds: over a third acknowledges it.
     pub fn available(&self, lane: LaneId) -> Option<Tip> {
-        self.reach.get(&lane).and_then(|reach| reach.available).max(self.certified(lane))
+        self.lanes.get(lane).and_then(|lane| lane.reach.available).max(self.certified(lane))
     }
 
     /// Whether over a third of stake beside `without` acknowledges a tip.
     pub fn is_available_without(&self, lane: LaneId, tip: Tip, without: &Address) -> bool {
-        let (Some(state), Some(acks)) = (self.lanes.get(&lane), self.acks.get(&lane.epoch)) else { return false };
+        let (Some(state), Some(acks)) = (self.lanes.get(lane), self.acks.get(&lane.epoch)) else { return false };
         let without = acks.committee.index_of(without);
         acks.committee.is_honest_threshold(availability::stake_above(state, &acks.committee, tip, without))
     }
 
     /// Whether a certificate is known that covers a tip.
     pub fn knows_certificate(&self, lane: LaneId, tip: Tip) -> bool {
-        let Some(state) = self.lanes.get(&lane) else { return false };
+        let Some(state) = self.lanes.get(lane) else { return false };
         self.certified(lane).is_some_and(|certified| state.covers(certified, tip))
             || self.due.learned.get(&lane).and_then(BatchCertificate::tip) == Some(tip)
     }
 
     /// The certificate of a held batch, from the acks known or from one that was learned; none while no quorum covers it.
     pub fn certificate(&self, lane: LaneId, tip: Tip) -> Option<BatchCertificate> {
-        let (state, acks) = (self.lanes.get(&lane)?, self.acks.get(&lane.epoch)?);
+        let (state, acks) = (self.lanes.get(lane)?, self.acks.get(&lane.epoch)?);
         let learned = || availability::extend_down(state, self.due.learned.get(&lane)?, tip);
         availability::certificate(state, acks, tip).or_else(learned)
     }
@@ -64,7 +60,7 @@ impl Mempool {
     pub fn on_certificate(&mut self, certificate: BatchCertificate) -> Vec<BatchPair> {
         let Some(tip) = certificate.tip() else { return Vec::new() };
         let id = certificate.lane;
-        let Some(lane) = self.lanes.get_mut(&id) else { return Vec::new() };
+        let Some(lane) = self.lanes.get_mut(id) else { return Vec::new() };
         if lane.ordered.is_some_and(|ordered| ordered.sequence >= tip.sequence) {
             return Vec::new();
         }
@@ -83,6 +79,9 @@ impl Mempool {
     /// Own batches that became certified since the last call, with their certificates.
     pub fn newly_secured(&mut self) -> Vec<(VerifiedBatch, BatchCertificate)> {
         let mut secured = Vec::new();
+        if !std::mem::take(&mut self.own_moved) {
+            return secured;
+        }
         let own: Vec<LaneId> =
             self.acks.values().filter_map(|a| Some(LaneId { epoch: a.committee.epoch(), author: a.me()? })).collect();
         for id in own {
@@ -91,7 +90,7 @@ impl Mempool {
             if from.is_some_and(|from| certified.sequence <= from) {
                 continue;
             }
-            let Some(lane) = self.lanes.get(&id) else { continue };
+            let Some(lane) = self.lanes.get(id) else { continue };
             let news = lane.held().filter(|batch| {
                 let at = batch.header().sequence;
                 from.is_none_or(|from| at > from) && at <= certified.sequence && lane.covers(certified, batch.tip())

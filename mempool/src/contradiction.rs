@@ -13,8 +13,8 @@ pub(crate) fn found(mempool: &Mempool, epoch: Epoch, validator: ValidatorIndex, 
     let acks = mempool.acks.get(&epoch)?;
     let after = acks.vector(validator)?;
     let before = news.before.as_deref();
-    lanes_to_look_at(acks, validator, news).into_iter().find_map(|author| {
-        let lane = mempool.lanes.get(&LaneId { epoch, author })?;
+    lanes_to_look_at(acks, validator, news).iter().copied().find_map(|author| {
+        let lane = mempool.lanes.get(LaneId { epoch, author })?;
         let new = after.tip(author)?;
         let old = before.filter(|before| before.tip(author).is_some_and(|old| old != new));
         let held = lane.reached_by(validator.position()).filter(|held| held.tip != new);

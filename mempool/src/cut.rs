@@ -24,7 +24,7 @@ pub enum Tips {
 impl Mempool {
     /// The highest batch of a lane that may be cut fresh; certified if the lane is closed.
     fn cuttable(&self, id: LaneId, tips: Tips) -> Option<Tip> {
-        let lane = self.lanes.get(&id)?;
+        let lane = self.lanes.get(id)?;
         if lane.fork.is_some() {
             return self.certified(id);
         }
@@ -34,7 +34,7 @@ impl Mempool {
 
     /// A vote waits for a batch of a lane that should be here.
     pub fn was_late(&mut self, lane: LaneId) {
-        if let Some(lane) = self.lanes.get_mut(&lane) {
+        if let Some(lane) = self.lanes.get_mut(lane) {
             lane.was_late();
         }
     }
@@ -56,7 +56,7 @@ impl Mempool {
     pub fn propose_cut(&self, state: &ChainState, tips: Tips) -> Vec<CutEntry> {
         let due: Vec<LaneId> = self.due.due(self.config.params.inclusion_heights).map(|(lane, _)| lane).collect();
         let mut candidates: Vec<Candidate> = Vec::new();
-        for id in self.lanes.keys().copied() {
+        for id in self.lanes.ids() {
             if state.tips_of(id.epoch).is_none() {
                 continue;
             }

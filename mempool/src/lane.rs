@@ -3,7 +3,7 @@
 use crate::acks::Vector;
 use crate::limits::{HISTORY_HEADERS, LaneLimits, MAX_FORKS, MAX_LANE_SPAN, MAX_ORPHANS};
 use squad_types::{
-    Address, BatchHeader, BatchId, BatchPair, BatchRange, LaneId, Sequence, Signed, Tip, VerifiedBatch,
+    Address, BatchHeader, BatchId, BatchPair, BatchRange, LaneId, Sequence, Signed, Stake, Tip, VerifiedBatch,
     limits::{MAX_BATCH_BYTES, MAX_BATCH_BYTES_PER_RESPONSE},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 mod flow;
 mod prompt;
+mod reached;
 
 /// Batches that an answer has room for, however large they are.
 const SURE_OF_AN_ANSWER: u64 = (MAX_BATCH_BYTES_PER_RESPONSE / MAX_BATCH_BYTES) as u64;
@@ -45,6 +46,13 @@ pub(crate) struct Reached {
     pub(crate) older: Option<Arc<Vector>>,
 }
 
+/// How far a lane is acknowledged.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reach {
+    pub(crate) certified: Option<Tip>,
+    pub(crate) available: Option<Tip>,
+}
+
 /// A lane.
 #[derive(Debug)]
 pub(crate) struct Lane {
@@ -77,13 +85,19 @@ pub(crate) struct Lane {
     unsettled: bool,
     /// A tip with a learned certificate: its chain is never dropped to make room.
     pub(crate) pinned: Option<Tip>,
-    /// By place in the committee.
+    /// Members of its committee.
+    pub(crate) members: usize,
+    /// By place in the committee; nothing while nobody has reached anything, as in most lanes while there is little to order.
     pub(crate) reached: Vec<Option<Reached>>,
+    /// The same by tip, ascending: the weight of all who have reached it and nothing higher. These are few, as acks follow a lane.
+    weights: Vec<(Tip, Stake)>,
+    /// What comes of that, computed when something changed.
+    pub(crate) reach: Reach,
     pub(crate) promptness: Promptness,
 }
 
 impl Lane {
-    pub(crate) fn new(id: LaneId, author: Address, members: usize, limits: LaneLimits) -> Self {
+    pub(crate) fn new(id: LaneId, author: Address, members: usize, limits: LaneLimits, promptness: Promptness) -> Self {
         Self {
             id,
             author,
@@ -103,8 +117,11 @@ impl Lane {
             promised: None,
             unsettled: false,
             pinned: None,
-            reached: vec![None; members],
-            promptness: Promptness::default(),
+            members,
+            reached: Vec::new(),
+            weights: Vec::new(),
+            reach: Reach::default(),
+            promptness,
         }
     }
 
@@ -367,33 +384,6 @@ impl Lane {
         self.held.get(&sequence).into_iter().flatten().map(|held| &held.batch)
     }
 
-    /// Notes what a validator acknowledges here. Only what is held counts, and only what is higher on the same chain replaces:
-    /// whoever acknowledges another branch later takes nothing back, and no certificate is lost by it. `tip` is what its newest
-    /// ack names. Whether it moved.
-    pub(crate) fn note(&mut self, validator: usize, tip: Tip) -> bool {
-        if self.find(tip).is_none() {
-            return false;
-        }
-        let replaces =
-            |known: &Reached| known.tip.sequence <= tip.sequence && (!self.branched || self.descends(tip, known.tip));
-        if self.reached.get(validator).is_none_or(|slot| !slot.as_ref().is_none_or(replaces)) {
-            return false;
-        }
-        let before = self.reached[validator].replace(Reached { tip, older: None });
-        before.is_none_or(|before| before.tip != tip)
-    }
-
-    pub(crate) fn reached_by(&self, validator: usize) -> Option<&Reached> {
-        self.reached.get(validator)?.as_ref()
-    }
-
-    /// A validator's newest ack names another tip than the one before it: keeps that one, if it shows what counts.
-    pub(crate) fn hold_older(&mut self, validator: usize, before: &Arc<Vector>) {
-        if let Some(Some(reached)) = self.reached.get_mut(validator) {
-            reached.older.get_or_insert_with(|| Arc::clone(before));
-        }
-    }
-
     /// Whether the held chain that ends in `upper` goes through `lower`.
     fn descends(&self, upper: Tip, lower: Tip) -> bool {
         let mut at = upper;
@@ -428,6 +418,12 @@ impl Lane {
         let lost: Vec<bool> =
             self.reached.iter().map(|slot| slot.as_ref().is_some_and(|r| self.find(r.tip).is_none())).collect();
         self.reached.iter_mut().zip(lost).filter(|(_, lost)| *lost).for_each(|(slot, _)| *slot = None);
+        let mut weights = std::mem::take(&mut self.weights);
+        weights.retain(|(tip, _)| self.find(*tip).is_some());
+        self.weights = weights;
+        if self.weights.is_empty() {
+            self.reached = Vec::new();
+        }
         self.pinned = self.pinned.filter(|pinned| pinned.sequence > tip.sequence);
         pruned
     }

@@ -1,6 +1,6 @@
 //! Transactions before they are ordered: admission, lanes, batches, acknowledgement and availability.
 //!
-//! Read in the order of the data: `admission` and `pool` (what is taken from clients, and waits), `batches` and `lane` (batches in their chains), `acking`
+//! Read in the order of the data: `admission` and `pool` (what is taken from clients, and waits), `batches`, `lanes` and `lane` (batches in their chains), `acking`
 //! and `acks` (who says that it holds what), `certificates` and `availability` (what follows from it), `cut` and `due` (what a
 //! block takes, and must take), `ordered` (what it changes). [`Mempool`] puts them together.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -18,6 +18,7 @@ mod cut;
 mod drain;
 mod due;
 mod lane;
+mod lanes;
 mod limits;
 mod mempool;
 mod ordered;

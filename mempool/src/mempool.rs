@@ -6,6 +6,7 @@ use crate::config::{EvmFacts, MempoolConfig, Source};
 use crate::drain::Drain;
 use crate::due::Due;
 use crate::lane::{Inserted, Lane};
+use crate::lanes::Lanes;
 use crate::limits::{CERTIFICATE_HEIGHTS, LANE_BLOCKS, LaneLimits, MAX_AGE_DOUBLINGS, POOL_BLOCKS};
 use crate::outcome::{MempoolStats, SealDue};
 use crate::pool::{Pool, Room};
@@ -15,7 +16,6 @@ use squad_types::{
     Sequence, Signer, Timestamp, Tip, TxId, ValidatorIndex, Verified, VerifiedBatch,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// Transactions before they are ordered. Pure: time is an argument, effects are return values.
@@ -24,7 +24,7 @@ pub struct Mempool {
     pub(crate) config: MempoolConfig,
     pub(crate) admission: Admission,
     pub(crate) pool: Pool,
-    pub(crate) lanes: BTreeMap<LaneId, Lane>,
+    pub(crate) lanes: Lanes,
     pub(crate) acks: BTreeMap<Epoch, Acks>,
     pub(crate) due: Due,
     pub(crate) drain: Drain,
@@ -32,25 +32,24 @@ pub struct Mempool {
     epoch: Epoch,
     /// Own batches up to here were reported as secured.
     pub(crate) reported: BTreeMap<Epoch, Sequence>,
-    /// Something changed that an ack may say.
-    pub(crate) ack_dirty: bool,
-    /// Certified and available tips, computed when something changed.
-    pub(crate) reach: BTreeMap<LaneId, Reach>,
+    pub(crate) ack_news: AckNews,
+    /// Something changed in a lane of this operator's: more of it may be secured.
+    pub(crate) own_moved: bool,
     /// Lanes of which something is available, which are few while there is little to order.
     pub(crate) within_reach: BTreeSet<LaneId>,
     /// Lanes that hold something above their ordered tips.
     pub(crate) with_batches: BTreeSet<LaneId>,
 }
 
-/// The places of an epoch's lanes. All of a committee's are opened and dropped together, so they are in its order.
-pub(crate) fn lanes_of(epoch: Epoch) -> RangeInclusive<LaneId> {
-    LaneId { epoch, author: ValidatorIndex(0) }..=LaneId { epoch, author: ValidatorIndex(u16::MAX) }
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Reach {
-    pub(crate) certified: Option<Tip>,
-    pub(crate) available: Option<Tip>,
+/// Whether an ack has something new to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AckNews {
+    /// Nothing changed that an ack may say.
+    None,
+    /// Something changed: each lane has to be looked at.
+    Unknown,
+    /// Nothing changed since that was done, and an ack may leave at this time.
+    At(Timestamp),
 }
 
 impl Mempool {
@@ -61,15 +60,15 @@ impl Mempool {
             admission: Admission::new(&config),
             pool: Pool::default(),
             config,
-            lanes: BTreeMap::new(),
+            lanes: Lanes::default(),
             acks: BTreeMap::new(),
             due: Due::default(),
             drain,
             dropped: Vec::new(),
             epoch: committee.epoch(),
             reported: BTreeMap::new(),
-            ack_dirty: false,
-            reach: BTreeMap::new(),
+            ack_news: AckNews::None,
+            own_moved: false,
             within_reach: BTreeSet::new(),
             with_batches: BTreeSet::new(),
         };
@@ -77,22 +76,17 @@ impl Mempool {
         mempool
     }
 
-    /// The lanes of an epoch, in the order of its committee.
-    pub(crate) fn lanes_of(&self, epoch: Epoch) -> impl Iterator<Item = (&LaneId, &Lane)> {
-        self.lanes.range(lanes_of(epoch))
-    }
-
     fn open(&mut self, committee: Arc<Committee>) {
         let epoch = committee.epoch();
         let limits = LaneLimits::new(&self.config.params, committee.len());
-        for (at, member) in committee.members().iter().enumerate() {
+        let lanes = committee.members().iter().enumerate().map(|(at, member)| {
             let id = LaneId { epoch, author: ValidatorIndex(at as u16) };
             let before = self.lanes.values().rev().find(|lane| lane.author == member.address);
             let promptness = before.map(|lane| lane.promptness).unwrap_or_default();
-            let lane = self.lanes.entry(id);
-            let lane = lane.or_insert_with(|| Lane::new(id, member.address, committee.len(), limits));
-            lane.promptness = promptness;
-        }
+            Lane::new(id, member.address, committee.len(), limits, promptness)
+        });
+        let lanes = lanes.collect();
+        self.lanes.open(epoch, lanes);
         self.acks.entry(epoch).or_insert_with(|| Acks::new(committee, self.config.me));
         self.epoch = epoch;
     }
@@ -103,26 +97,25 @@ impl Mempool {
     /// sealed anew if this operator is in the new committee.
     pub fn start_epoch(&mut self, committee: Arc<Committee>) -> Vec<IdentifiedTransaction> {
         let epoch = committee.epoch();
-        if epoch <= self.epoch && self.acks.contains_key(&epoch) {
+        if self.acks.contains_key(&epoch) {
             return Vec::new();
         }
         self.open(committee);
-        let expired = |lane: &LaneId| lane.epoch.next() < epoch;
+        let expired = |at: Epoch| at.next() < epoch;
         let mut left = Vec::new();
-        for lane in self.lanes.values().filter(|lane| expired(&lane.id) && Some(lane.author) == self.config.me) {
+        for lane in self.lanes.values().filter(|lane| expired(lane.id.epoch) && Some(lane.author) == self.config.me) {
             left.extend(lane.held().flat_map(|batch| batch.payload().transactions().iter().cloned()));
         }
-        self.lanes.retain(|id, _| !expired(id));
-        self.reach.retain(|id, _| !expired(id));
-        self.within_reach.retain(|id| !expired(id));
-        self.with_batches.retain(|id| !expired(id));
-        self.acks.retain(|at, _| at.next() >= epoch);
-        self.reported.retain(|at, _| at.next() >= epoch);
-        self.due.drop_lanes(|lane| !expired(&lane));
+        self.lanes.retain(|at| !expired(at));
+        self.within_reach.retain(|id| !expired(id.epoch));
+        self.with_batches.retain(|id| !expired(id.epoch));
+        self.acks.retain(|at, _| !expired(*at));
+        self.reported.retain(|at, _| !expired(*at));
+        self.due.drop_lanes(|lane| !expired(lane.epoch));
         // What another lane's batch brought into the order meanwhile is done.
         left.retain(|tx: &IdentifiedTransaction| self.pool.knows(&tx.id));
         self.pool.put_back(self.admission.chain_time, &left);
-        self.ack_dirty = true;
+        self.ack_news = AckNews::Unknown;
         left
     }
 
@@ -159,10 +152,13 @@ impl Mempool {
         for lane in self.lanes.values_mut() {
             lane.turns = heights_left(lane.id.epoch).saturating_sub(until_due);
         }
+        if self.ack_news != AckNews::None {
+            self.ack_news = AckNews::Unknown;
+        }
     }
 
     fn own_lane(&self) -> Option<&Lane> {
-        self.lanes.get(&self.own_lane_id()?)
+        self.lanes.get(self.own_lane_id()?)
     }
 
     fn own_lane_id(&self) -> Option<LaneId> {
@@ -191,12 +187,13 @@ impl Mempool {
 
     /// Bytes that a lane gets in a block if all are full.
     fn share_of_a_block(&self, lane: &Lane) -> usize {
-        (self.config.params.max_block_bytes as usize / lane.reached.len().max(1)).max(lane.limits.batch_bytes)
+        (self.config.params.max_block_bytes as usize / lane.members.max(1)).max(lane.limits.batch_bytes)
     }
 
     /// Whether a batch has to be sealed: it is full, old enough, or nothing of this operator's is on its way.
     pub fn seal_due(&self, now: Timestamp) -> SealDue {
-        let (Some(first_at), Some(lane)) = (self.pool.first_at(), self.own_lane()) else { return SealDue::Never };
+        let Some(first_at) = self.pool.first_at() else { return SealDue::Never };
+        let Some(lane) = self.own_lane() else { return SealDue::Never };
         if !self.may_seal(lane) {
             return SealDue::Never;
         }
@@ -235,7 +232,7 @@ impl Mempool {
         };
         let signed = Verified::sign(header, &self.config.domain, signer).into_signed();
         let batch = VerifiedBatch::assemble(signed, payload);
-        let inserted = self.lanes.get_mut(&id)?.insert(batch.clone());
+        let inserted = self.lanes.get_mut(id)?.insert(batch.clone());
         debug_assert!(
             matches!(inserted, Inserted::Stored(_)),
             "a batch that is signed is the lane's head from then on"
@@ -254,7 +251,7 @@ impl Mempool {
         let header = batch.header();
         let Some(id) = self.lane_of(&header.operator, header.epoch) else { return };
         let own = Some(header.operator) == self.config.me;
-        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let Some(lane) = self.lanes.get_mut(id) else { return };
         if let (None, Some(first)) = (&lane.fork, lane.rival(&batch)) {
             lane.fork = Some(BatchPair { first, second: batch.signed_header().clone() });
         }
@@ -278,16 +275,16 @@ impl Mempool {
         let lanes = &self.lanes;
         let held = |(at, tip): (usize, &Option<Tip>)| {
             let id = LaneId { epoch, author: ValidatorIndex(at as u16) };
-            tip.is_none_or(|tip| lanes.get(&id).is_some_and(|lane| lane.holds(tip)))
+            tip.is_none_or(|tip| lanes.get(id).is_some_and(|lane| lane.holds(tip)))
         };
         let Some(acks) = self.acks.get_mut(&epoch) else { return };
         // An ack leaves only once what it covers is durable: after a crash, one whose batches are gone was never seen by anybody,
         // and is not said again. It still binds, should it be the batches that were lost, and not only the last writes.
         let Some((tips, news)) = acks.restore(message, |tips| tips.iter().enumerate().all(held)) else { return };
         let me = acks.me();
-        for (at, tip) in tips.into_iter().enumerate() {
+        for (at, tip) in tips.iter().copied().enumerate() {
             let id = LaneId { epoch, author: ValidatorIndex(at as u16) };
-            if let (Some(lane), Some(tip)) = (self.lanes.get_mut(&id), tip) {
+            if let (Some(lane), Some(tip)) = (self.lanes.get_mut(id), tip) {
                 // What of the own lane is gone never left; if it did, peers show its headers before anything is signed.
                 if lane.holds(tip) {
                     lane.restore_acked(tip);
@@ -297,7 +294,7 @@ impl Mempool {
             }
             self.touch(id);
         }
-        self.ack_dirty = true;
+        self.ack_news = AckNews::Unknown;
         if let Some((me, news)) = me.zip(news) {
             self.note_news(epoch, me, &news);
         }
@@ -306,16 +303,15 @@ impl Mempool {
     /// Puts all lanes at their ordered tips.
     pub fn restore_ordered(&mut self, state: &ChainState) {
         self.admission.chain_time = state.chain_time;
-        for (id, lane) in &mut self.lanes {
-            if let Some(tip) = state.tip(*id) {
+        for lane in self.lanes.values_mut() {
+            if let Some(tip) = state.tip(lane.id) {
                 lane.set_ordered(tip);
             }
         }
-        self.reach.clear();
         self.within_reach.clear();
         self.with_batches.clear();
-        self.ack_dirty = true;
-        let ids: Vec<LaneId> = self.lanes.keys().copied().collect();
+        self.ack_news = AckNews::Unknown;
+        let ids: Vec<LaneId> = self.lanes.ids().collect();
         ids.into_iter().for_each(|id| self.touch(id));
     }
 

@@ -1,6 +1,6 @@
 //! What a decided block changes.
 
-use crate::mempool::Mempool;
+use crate::mempool::{AckNews, Mempool};
 use crate::outcome::OrderedOutcome;
 use squad_types::{ChainState, LaneId, TxId};
 
@@ -17,12 +17,12 @@ impl Mempool {
         let mut outcome = OrderedOutcome::default();
         self.forget(committed.iter().chain(expired));
         let heights = self.config.params.inclusion_heights;
-        let ids: Vec<LaneId> = self.lanes.keys().copied().collect();
+        let ids: Vec<LaneId> = self.lanes.ids().collect();
         for id in ids {
-            if let Some(lane) = self.lanes.get_mut(&id) {
+            if let Some(lane) = self.lanes.get_mut(id) {
                 lane.one_height_on();
             }
-            if let (Some(tip), Some(lane)) = (state.tip(id), self.lanes.get_mut(&id))
+            if let (Some(tip), Some(lane)) = (state.tip(id), self.lanes.get_mut(id))
                 && lane.ordered != Some(tip)
             {
                 let before = lane.bytes();
@@ -30,10 +30,10 @@ impl Mempool {
                 if Some(lane.author) == self.config.me {
                     self.drain.note(state.chain_time, before.saturating_sub(lane.bytes()));
                 }
-                self.ack_dirty = true;
+                self.ack_news = AckNews::Unknown;
                 self.touch(id);
             }
-            let ordered = self.lanes.get(&id).and_then(|lane| lane.ordered);
+            let ordered = self.lanes.get(id).and_then(|lane| lane.ordered);
             let certified = self.certified(id);
             if self.due.pass(id, certified, ordered, voted, heights)
                 && let Some(certificate) = certified.and_then(|tip| self.certificate(id, tip))

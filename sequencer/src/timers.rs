@@ -2,7 +2,6 @@
 
 use squad_consensus::TimeoutToken;
 use squad_types::Timestamp;
-use std::collections::BTreeMap;
 
 /// What a deadline is for. Setting one again replaces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,27 +29,33 @@ pub(crate) enum Timer {
 /// All deadlines of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    at: BTreeMap<Timer, Timestamp>,
+    /// A handful, each for another purpose: looked through after each input.
+    at: Vec<(Timer, Timestamp)>,
     announced: Option<Timestamp>,
 }
 
 impl Timers {
     pub(crate) fn set(&mut self, timer: Timer, at: Timestamp) {
-        self.at.insert(timer, at);
+        match self.at.iter_mut().find(|(known, _)| *known == timer) {
+            Some((_, known)) => *known = at,
+            None => self.at.push((timer, at)),
+        }
     }
 
     /// Sets a deadline unless an earlier one is set for the same purpose.
     pub(crate) fn set_if_earlier(&mut self, timer: Timer, at: Timestamp) {
-        let slot = self.at.entry(timer).or_insert(at);
-        *slot = (*slot).min(at);
+        match self.at.iter_mut().find(|(known, _)| *known == timer) {
+            Some((_, known)) => *known = at.min(*known),
+            None => self.at.push((timer, at)),
+        }
     }
 
     pub(crate) fn is_set(&self, timer: Timer) -> bool {
-        self.at.contains_key(&timer)
+        self.at.iter().any(|(known, _)| *known == timer)
     }
 
     pub(crate) fn cancel(&mut self, timer: Timer) {
-        self.at.remove(&timer);
+        self.at.retain(|(known, _)| *known != timer);
     }
 
     /// The driver called because the announced deadline came: the next one has to be announced again.
@@ -60,15 +65,14 @@ impl Timers {
 
     /// Takes the earliest deadline that has come.
     pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<Timer> {
-        let (timer, _) = self.at.iter().filter(|(_, at)| **at <= now).min_by_key(|(timer, at)| (**at, **timer))?;
-        let timer = *timer;
-        self.at.remove(&timer);
-        Some(timer)
+        let due = self.at.iter().enumerate().filter(|(_, (_, at))| *at <= now);
+        let (place, _) = due.min_by_key(|(_, (timer, at))| (*at, *timer))?;
+        Some(self.at.swap_remove(place).0)
     }
 
     /// The earliest deadline, if the driver does not know it yet.
     pub(crate) fn announce(&mut self, now: Timestamp) -> Option<Timestamp> {
-        let earliest = self.at.values().min().copied()?;
+        let earliest = self.at.iter().map(|(_, at)| *at).min()?;
         // One that the driver was told and that has not come yet needs no second word.
         if self.announced == Some(earliest) && earliest > now {
             return None;

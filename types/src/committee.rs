@@ -51,6 +51,8 @@ pub enum CommitteeError {
 pub struct Committee {
     epoch: Epoch,
     members: Vec<Member>,
+    /// How each address begins: what most look-ups compare, packed together.
+    starts: Vec<u64>,
     total: Stake,
     hash: Digest,
 }
@@ -95,7 +97,8 @@ impl Committee {
         let total = members.iter().try_fold(0_u64, |sum, member| sum.checked_add(member.stake.0));
         match total {
             Some(total) if total <= Self::MAX_TOTAL => {
-                Ok(Self { epoch, members, total: Stake(total), hash: Digest::ZERO }.hashed())
+                let starts = members.iter().map(|member| start_of(&member.address)).collect();
+                Ok(Self { epoch, members, starts, total: Stake(total), hash: Digest::ZERO }.hashed())
             }
             _ => Err(CommitteeError::TooMuchStake),
         }
@@ -136,7 +139,11 @@ impl Committee {
 
     /// Where an operator stands in it.
     pub fn index_of(&self, address: &Address) -> Option<ValidatorIndex> {
-        self.members.binary_search_by(|member| member.address.cmp(address)).ok().map(|at| ValidatorIndex(at as u16))
+        let start = start_of(address);
+        let first = self.starts.partition_point(|known| *known < start);
+        let alike = self.members[first..].iter().zip(&self.starts[first..]).take_while(|(_, known)| **known == start);
+        let at = first + alike.map(|(member, _)| member).position(|member| member.address == *address)?;
+        Some(ValidatorIndex(at as u16))
     }
 
     /// Whether an operator is in it.
@@ -178,6 +185,11 @@ impl Committee {
     /// and weight) and walks down. The second is none where too little stake has reached anything, and never above the first.
     pub fn reached<T: Copy + Ord>(&self, mut reached: Vec<(T, Stake)>) -> (Option<T>, Option<T>) {
         reached.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.0));
+        self.reached_in_order(reached)
+    }
+
+    /// The same of values that come in descending order.
+    pub fn reached_in_order<T: Copy>(&self, reached: impl IntoIterator<Item = (T, Stake)>) -> (Option<T>, Option<T>) {
         let (mut sum, mut by_honest) = (0_u64, None);
         for (value, stake) in reached {
             sum = sum.saturating_add(stake.0);
@@ -195,6 +207,11 @@ impl Committee {
     pub const fn hash(&self) -> Digest {
         self.hash
     }
+}
+
+/// The first bytes of an address, in its order.
+fn start_of(address: &Address) -> u64 {
+    address.0.iter().take(8).fold(0, |start, byte| start << 8 | u64::from(*byte))
 }
 
 impl Encode for Committee {
@@ -334,5 +351,25 @@ mod tests {
         assert_eq!(bitmap.iter().collect::<Vec<_>>(), [ValidatorIndex(0), ValidatorIndex(9)]);
         assert_eq!(Bitmap::from_bytes(bitmap.to_bytes()), Ok(bitmap));
         assert!(Bitmap::parse(vec![1, 0]).is_err());
+    }
+
+    #[test]
+    fn members_are_found_though_their_addresses_begin_alike() {
+        let ends = [3, 5, 8, 13];
+        let address = |start: u8, end: u8| {
+            let mut bytes = [start; 20];
+            bytes[19] = end;
+            Address(bytes)
+        };
+        let members = [1, 2].into_iter().flat_map(|start| ends.map(|end| address(start, end)));
+        let members: Vec<Address> = members.collect();
+        let listed = members.iter().map(|address| Member { address: *address, stake: Stake(1) });
+        let committee = Committee::new(Epoch(0), listed.collect()).unwrap();
+        for (at, member) in members.iter().enumerate() {
+            assert_eq!(committee.index_of(member), Some(ValidatorIndex(at as u16)));
+        }
+        for (start, end) in [(0, 3), (1, 0), (1, 4), (1, 14), (2, 2), (2, 14), (3, 3)] {
+            assert_eq!(committee.index_of(&address(start, end)), None, "{start} {end}");
+        }
     }
 }

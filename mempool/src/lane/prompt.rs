@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn a_lane_that_votes_wait_for_again_and_again_rests_longer_and_longer() {
         let id = LaneId { epoch: Epoch(0), author: ValidatorIndex(0) };
-        let mut lane = Lane::new(id, Address::ZERO, 4, LaneLimits::new(&Params::default(), 4));
+        let mut lane = Lane::new(id, Address::ZERO, 4, LaneLimits::new(&Params::default(), 4), Promptness::default());
         for expected in [64, 256, 1024, 4096, 4096] {
             lane.was_late();
             lane.was_late();

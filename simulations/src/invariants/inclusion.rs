@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What one node knows.
 #[derive(Default)]
 struct Mind {
-    /// The newest ack of each operator.
-    counters: BTreeMap<(Epoch, Address), AckCounter>,
+    /// The newest ack of each member, by place in the committee.
+    counters: BTreeMap<Epoch, Vec<AckCounter>>,
     /// By lane, what each member acknowledges above the ordered tip. Empty lanes are left out, so this is small.
     acks: BTreeMap<LaneId, Vec<Option<Tip>>>,
     learned: BTreeMap<LaneId, Tip>,
@@ -40,7 +40,8 @@ struct Cut {
 
 pub(super) struct Inclusion {
     params: Params,
-    minds: BTreeMap<NodeIndex, Mind>,
+    /// By node.
+    minds: Vec<Mind>,
     cuts: BTreeMap<Height, Cut>,
     closed: BTreeSet<LaneId>,
     /// Operators' first nodes.
@@ -59,7 +60,7 @@ impl Inclusion {
     pub(super) fn new(params: Params) -> Self {
         Self {
             params,
-            minds: BTreeMap::new(),
+            minds: Vec::new(),
             cuts: BTreeMap::new(),
             closed: BTreeSet::new(),
             nodes: BTreeMap::new(),
@@ -72,7 +73,14 @@ impl Inclusion {
     }
 
     pub(super) fn crashed(&mut self, node: NodeIndex) {
-        self.minds.remove(&node);
+        *self.mind(node) = Mind::default();
+    }
+
+    fn mind(&mut self, node: NodeIndex) -> &mut Mind {
+        if self.minds.len() <= node {
+            self.minds.resize_with(node + 1, Mind::default);
+        }
+        &mut self.minds[node]
     }
 
     pub(super) fn heard(&mut self, at: NodeIndex, node: &Node, message: &VerifiedMessage, known: &Known) {
@@ -83,7 +91,7 @@ impl Inclusion {
                     certificate.verify(&known.domain, committee, &squad_types::KeyedHashVerifier).is_ok()
                 });
                 if let Some(tip) = certificate.tip().filter(|_| checked) {
-                    let learned = self.minds.entry(at).or_default().learned.entry(certificate.lane).or_insert(tip);
+                    let learned = self.mind(at).learned.entry(certificate.lane).or_insert(tip);
                     *learned = (*learned).max(tip);
                 }
             }
@@ -99,8 +107,9 @@ impl Inclusion {
         if !known.is_honest(&ack.signer) {
             return;
         }
-        let mind = self.minds.entry(at).or_default();
-        let newest = mind.counters.entry((epoch, ack.signer)).or_default();
+        let mind = self.mind(at);
+        let counters = mind.counters.entry(epoch).or_insert_with(|| vec![AckCounter::default(); committee.len()]);
+        let Some(newest) = counters.get_mut(signer.position()) else { return };
         let entries = match entries {
             AckEntries::Full(entries) => entries,
             AckEntries::Changed { since, entries } if since == newest => entries,
@@ -128,7 +137,7 @@ impl Inclusion {
             }
             Output::Send { message, .. } if known.is_honest(&observed.operator) => match message.as_ref() {
                 Message::Vote(vote) if vote.signer == observed.operator && vote.statement.kind == VoteKind::Prevote => {
-                    self.minds.entry(observed.node).or_default().voted.insert(vote.statement.height);
+                    self.mind(observed.node).voted.insert(vote.statement.height);
                 }
                 Message::Ack(message) if message.ack.signer == observed.operator => {
                     self.learn(observed.node, &observed.nodes[observed.node], &message.ack, &message.entries, known);
@@ -180,7 +189,9 @@ impl Inclusion {
     fn pass(&mut self, at: NodeIndex, node: &Node, decision: &Decision, known: &Known) {
         let header = decision.block.block.header();
         let Some(state) = node.sequencer.as_ref().map(|sequencer| sequencer.ledger().state()) else { return };
-        let mind = self.minds.entry(at).or_default();
+        // Known at one height, left out by the next, then K more.
+        let heights = self.params.inclusion_heights + 1;
+        let mind = self.mind(at);
         for (lane, waiting) in &mut mind.waiting {
             waiting.retain(|(tip, _)| is_above(state, *lane, *tip));
         }
@@ -206,8 +217,6 @@ impl Inclusion {
                 waiting.push((tip, mind.passed));
             }
         }
-        // Known at one height, left out by the next, then K more.
-        let heights = self.params.inclusion_heights + 1;
         let passed = mind.passed;
         let due = mind.waiting.iter().filter_map(|(lane, waiting)| {
             let due = waiting.iter().rev().find(|(_, since)| passed >= since + heights)?;
@@ -217,7 +226,7 @@ impl Inclusion {
         mind.due.retain(|at, _| at.plus(REMEMBERED) >= header.height);
         mind.waiting.retain(|lane, waiting| !waiting.is_empty() && lane.epoch.next() >= header.epoch);
         mind.acks.retain(|lane, _| lane.epoch.next() >= header.epoch);
-        mind.counters.retain(|(epoch, _), _| epoch.next() >= header.epoch);
+        mind.counters.retain(|epoch, _| epoch.next() >= header.epoch);
         mind.learned.retain(|lane, _| lane.epoch.next() >= header.epoch);
     }
 
@@ -233,7 +242,7 @@ impl Inclusion {
         let mut due: Option<BTreeMap<LaneId, Sequence>> = None;
         for member in committee.members().iter().filter(|member| known.is_honest(&member.address)) {
             let node = self.nodes.get(&member.address);
-            let Some(own) = node.and_then(|node| self.minds.get(node)?.due.get(&before)) else { return Ok(()) };
+            let Some(own) = node.and_then(|node| self.minds.get(*node)?.due.get(&before)) else { return Ok(()) };
             due = Some(match due {
                 None => own.clone(),
                 Some(all) => {

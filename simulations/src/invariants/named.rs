@@ -13,7 +13,6 @@ use squad_types::{
     Ack, AckCounter, AckEntries, AckEntry, Address, Epoch, HeaderHash, Height, LaneId, MerkleRoot, Proposal, Round,
     Sequence, Signed, Tip, ValidatorIndex, VerifiedBatch, VerifiedMessage, VerifiedProposal, Vote, VoteKind,
 };
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Rounds of a height not begun whose statements a node keeps; of later ones nothing is promised.
@@ -41,12 +40,14 @@ struct Mind {
     votes_of: Height,
     proposals: BTreeMap<(Height, Address, Round), Proposal>,
     batches: BTreeMap<(Epoch, Address, Sequence), Tip>,
-    acks: BTreeMap<(Epoch, Address), Vector>,
+    /// By place in the committee.
+    acks: BTreeMap<Epoch, Vec<Option<Vector>>>,
 }
 
 #[derive(Default)]
 pub(super) struct EquivocatorsNamed {
-    minds: BTreeMap<NodeIndex, Mind>,
+    /// By node.
+    minds: Vec<Mind>,
     /// Who contradicted itself, before whom, and how.
     contradicted: BTreeMap<Address, (NodeIndex, String)>,
     /// Nodes that died: their part of what was heard is forgotten, and so is what only they could prove.
@@ -74,12 +75,19 @@ impl EquivocatorsNamed {
         }
     }
 
+    fn mind(&mut self, node: NodeIndex) -> &mut Mind {
+        if self.minds.len() <= node {
+            self.minds.resize_with(node + 1, Mind::default);
+        }
+        &mut self.minds[node]
+    }
+
     fn vote(&mut self, at: NodeIndex, node: &Node, vote: &Signed<Vote>, known: &Known) {
         let Some(height) = agreeing(node, vote.statement.height, vote.statement.round) else { return };
         let epoch = node.sequencer.as_ref().map(|sequencer| sequencer.ledger().epoch_of_next());
         let Some(committee) = epoch.and_then(|epoch| known.committees.get(&epoch)) else { return };
         let Some(index) = committee.index_of(&vote.signer) else { return };
-        let mind = self.minds.entry(at).or_default();
+        let mind = self.mind(at);
         if mind.votes_of != height {
             mind.votes.clear();
             mind.votes_of = height;
@@ -95,7 +103,7 @@ impl EquivocatorsNamed {
     fn proposal(&mut self, at: NodeIndex, node: &Node, proposal: &VerifiedProposal) {
         let (statement, signer) = (proposal.proposal().statement, proposal.proposal().signer);
         let Some(height) = agreeing(node, statement.height, statement.round) else { return };
-        let proposals = &mut self.minds.entry(at).or_default().proposals;
+        let proposals = &mut self.mind(at).proposals;
         proposals.retain(|(known, _, _), _| *known == height);
         let first = *proposals.entry((height, signer, statement.round)).or_insert(statement);
         if first != statement {
@@ -107,7 +115,7 @@ impl EquivocatorsNamed {
     fn batch(&mut self, at: NodeIndex, node: &Node, batch: &VerifiedBatch, known: &Known) {
         let (epoch, author) = (batch.header().epoch, batch.signed_header().signer);
         let Some(lane) = lane_of(known, epoch, &author) else { return };
-        let batches = &mut self.minds.entry(at).or_default().batches;
+        let batches = &mut self.mind(at).batches;
         let first = *batches.entry((epoch, author, batch.header().sequence)).or_insert_with(|| batch.tip());
         if first != batch.tip() && is_stored(node, lane, first) {
             self.contradiction(2, author, at, || format!("in batches at {first:?} of lane {lane}"));
@@ -117,35 +125,29 @@ impl EquivocatorsNamed {
     fn ack(&mut self, at: NodeIndex, node: &Node, ack: &Signed<Ack>, entries: &AckEntries, known: &Known) {
         let (epoch, counter) = (ack.statement.epoch, ack.statement.counter);
         let is_open = node.sequencer.as_ref().is_some_and(|node| node.ledger().state().tips_of(epoch).is_some());
-        let Some(members) = known.committees.get(&epoch).filter(|members| is_open && members.contains(&ack.signer))
-        else {
-            return;
-        };
+        let Some(members) = known.committees.get(&epoch).filter(|_| is_open) else { return };
+        let Some(signer) = members.index_of(&ack.signer) else { return };
         let tips = match entries {
             AckEntries::Full(entries) => whole(entries, members.len()),
             // What it stands for is not followed here; it may make an earlier whole one stale.
             AckEntries::Changed { .. } => Some(Vec::new()),
         };
         let Some(tips) = tips else { return };
-        let acks = &mut self.minds.entry(at).or_default().acks;
-        if acks.first_key_value().is_some_and(|((first, _), _)| first.next() < epoch) {
-            acks.retain(|(known, _), _| known.next() >= epoch);
-        }
+        let acks = &mut self.mind(at).acks;
+        acks.retain(|known, _| known.next() >= epoch);
         let after = Vector { counter, root: ack.statement.root, tips };
-        let before = match acks.entry((epoch, ack.signer)) {
-            Entry::Occupied(newest) if newest.get().counter >= counter => return,
-            Entry::Occupied(mut newest) => Some(std::mem::replace(newest.get_mut(), after)),
-            Entry::Vacant(none) => {
-                none.insert(after);
-                return;
-            }
-        };
-        let Some(after) = acks.get(&(epoch, ack.signer)) else { return };
-        let pairs = before.iter().flat_map(|before| before.tips.iter().zip(&after.tips)).enumerate();
+        let newest = acks.entry(epoch).or_insert_with(|| members.members().iter().map(|_| None).collect());
+        let Some(newest) = newest.get_mut(signer.position()) else { return };
+        if newest.as_ref().is_some_and(|newest| newest.counter >= counter) {
+            return;
+        }
+        let Some(before) = newest.replace(after) else { return };
+        let Some(after) = newest else { return };
+        let pairs = before.tips.iter().zip(&after.tips).enumerate();
         let two = pairs.filter_map(|(author, (one, other))| Some((ValidatorIndex(author as u16), (*one)?, (*other)?)));
         let mut differ = two.filter(|(_, one, other)| one.sequence == other.sequence && one.batch != other.batch);
         let found = differ.find(|(author, _, other)| is_stored(node, LaneId { epoch, author: *author }, *other));
-        let found = found.filter(|_| before.as_ref().is_some_and(Vector::holds) && after.holds());
+        let found = found.filter(|_| before.holds() && after.holds());
         if let Some((author, one, _)) = found {
             self.contradiction(3, ack.signer, at, || format!("in acks at {one:?} of the lane of {author}"));
         }
@@ -157,7 +159,7 @@ impl EquivocatorsNamed {
     }
 
     pub(super) fn crashed(&mut self, node: NodeIndex) {
-        self.minds.remove(&node);
+        *self.mind(node) = Mind::default();
         self.died.insert(node);
     }
 
