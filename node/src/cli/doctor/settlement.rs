@@ -1,7 +1,7 @@
 //! The settlement layer, where the genesis names one: its endpoints, the operator's stake there, and the account.
 
 use super::{Check, fail, ok, warn};
-use crate::cli::operator::{Layer, decimal, span, tokens};
+use crate::cli::operator::{Layer, ether, span, tokens};
 use crate::config::{KeySource, L1Config, NodeConfig};
 use crate::keystore;
 use squad_l1::{Address, Endpoints, EndpointsConfig, U256};
@@ -170,9 +170,9 @@ async fn account(config: &NodeConfig, layer: &Layer) -> Option<Check> {
         Err(error) => return Some(warn("account", error.to_string())),
     };
     let needed = U256::from(SLASH_GAS) * U256::from(layer.head.base_fee.saturating_mul(2));
-    let detail = format!("{address} holds {} ETH", decimal(balance));
+    let detail = format!("{address} holds {} ETH", ether(balance));
     Some(if balance < needed {
-        warn("account", format!("{detail}, and one piece of evidence may cost {} ETH: send it some", decimal(needed)))
+        warn("account", format!("{detail}, and one piece of evidence may cost {} ETH: send it some", ether(needed)))
     } else {
         ok("account", detail)
     })

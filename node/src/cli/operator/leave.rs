@@ -42,9 +42,8 @@ pub(super) async fn run(args: DeregisterArgs, output: Output) -> anyhow::Result<
     let committee = layer.contracts.committee(&layer.endpoints, &layer.head).await?;
     if committee.len() <= 4 && committee.iter().any(|(key, _)| *key == standing.key) {
         will.push(format!(
-            "the network      has {} operators at stake, and never goes below four: it keeps its committee, this operator in it, until \
-             others come",
-            committee.len()
+            "the network      is left with {} operators at stake: below four, it stands still while one of them is away",
+            committee.len() - 1
         ));
     }
     let call = layer.contracts.deregister(me);

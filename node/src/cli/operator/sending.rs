@@ -1,6 +1,6 @@
 //! Shows what a transaction will do and cost, asks, sends.
 
-use super::layer::{Layer, decimal};
+use super::layer::{Layer, decimal, ether};
 use crate::cli::{Output, note};
 use anyhow::{bail, ensure};
 use clap::Args;
@@ -80,9 +80,9 @@ pub(in crate::cli) fn cost(quote: &Quote) -> String {
     format!(
         "{} gas, about {} ETH, at most {} ETH, of the account's {} ETH",
         quote.gas,
-        decimal(quote.likely()),
-        decimal(quote.most()),
-        decimal(quote.balance)
+        ether(quote.likely()),
+        ether(quote.most()),
+        ether(quote.balance)
     )
 }
 
@@ -126,7 +126,7 @@ pub(in crate::cli) async fn perform(
 
 /// What became of a transaction, in words.
 pub(in crate::cli) fn sent(mined: &Mined) -> String {
-    let paid = decimal(mined.cost);
+    let paid = ether(mined.cost);
     format!("done: transaction {} in block {}, for {paid} ETH; final some minutes later", mined.hash, mined.block)
 }
 
