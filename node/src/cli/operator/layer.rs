@@ -160,7 +160,7 @@ pub(in crate::cli) fn decimal(amount: U256) -> String {
 /// What something costs, in ETH, rounded up to a millionth.
 pub(in crate::cli) fn ether(wei: U256) -> String {
     let step = U256::from(1_000_000_000_000_u64);
-    decimal(wei.div_ceil(step) * step)
+    decimal(wei.div_ceil(step).saturating_mul(step))
 }
 
 /// A part of 1e18 in hundredths.

@@ -110,7 +110,8 @@ pub(in crate::cli) async fn perform(
     }
     let text = will.join("\n  ");
     if args.dry_run {
-        output.result(&value, || format!("{text}\nnothing was sent: it would go through now"))?;
+        let funds = if quote.balance < quote.most() { ", if the account held enough for it" } else { "" };
+        output.result(&value, || format!("{text}\nnothing was sent: it would go through now{funds}"))?;
         return Ok(Outcome::Tried);
     }
     note(&text);
