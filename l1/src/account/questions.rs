@@ -45,6 +45,9 @@ pub struct Call {
     pub to: Address,
     /// Function and arguments.
     pub data: Bytes,
+    /// Gas that it needs beyond an estimate. An estimate is the least that does not fail; where the contract goes on if a call of its
+    /// own fails, that is less than lets all of it happen.
+    pub spare: u64,
 }
 
 /// What an endpoint makes of a transaction.
@@ -130,7 +133,7 @@ impl Endpoints {
     /// What a function of a contract answers as of a block.
     pub(crate) async fn read<C: SolCall>(&self, at: &Head, to: Address, call: C) -> Result<C::Return, AccountError> {
         let what = C::SIGNATURE.to_owned();
-        let call = Call { what, to, data: call.abi_encode().into() };
+        let call = Call { what, to, data: call.abi_encode().into(), spare: 0 };
         let answer = self.attempt(at, None, &call).await?;
         let answer = answer.map_err(|revert| AccountError::Refused { what: call.what.clone(), to, revert })?;
         let why = if answer.is_empty() { Some("nothing".to_owned()) } else { None };

@@ -11,8 +11,8 @@ use std::time::Duration;
 const NAME: &str = "settlement";
 /// How far the newest final block may lie back, in seconds: Ethereum's is 13 to 20 minutes old when all is well.
 const FINAL_AGE: u64 = 3_600;
-/// What evidence takes at most, in gas: two thirds of a million, and as much again for what changes meanwhile.
-const SLASH_GAS: u64 = 1_300_000;
+/// What is granted to a piece of evidence, in gas, where it takes most: 0.8 million, and as much again for what changes meanwhile.
+const SLASH_GAS: u64 = 1_400_000;
 
 pub(super) async fn examine(config: &NodeConfig, genesis: &Genesis, key: Option<Address>) -> Vec<Check> {
     let Some(layer) = genesis.settlement else {
