@@ -6,7 +6,8 @@ mod restaked;
 
 pub use ledger::{Ledger, Sent};
 pub use restaked::{
-    ALLOCATIONS, DELAY, DELEGATIONS, MINIMUM, Operator, REGISTRAR, ROTATION, Restaked, SLASHER, STRATEGIES, Slash,
+    ALLOCATIONS, DELAY, DELEGATIONS, INCIDENTS, MINIMUM, Operator, REGISTRAR, ROTATION, Restaked, SLASHER, STRATEGIES,
+    Slash,
 };
 
 use crate::abi::StakeTable::{committeeCall, committeeReturn};
@@ -134,6 +135,7 @@ impl Chain {
             "eth_call" => {
                 assert!(params[1]["blockHash"].is_string(), "a call names its block by hash: {params}");
                 let data = ledger::bytes(&params[0]["input"]);
+                *self.ledger.asked.entry(data[..4].try_into().unwrap()).or_default() += 1;
                 if self.restaked.is_none() {
                     assert_eq!(params[0]["to"], json!(TABLE));
                 }

@@ -10,6 +10,9 @@ use alloy_primitives::{Address, B256, Bytes};
 use alloy_sol_types::{SolCall, SolValue as _};
 use squad_contracts::restaking::commitment;
 
+/// What taking a slashed operator out of the set takes, generously: a slash goes through without.
+const SLASH_SPARE: u64 = 300_000;
+
 /// Where a node is, as the registrar keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -27,7 +30,7 @@ impl Report {
 }
 
 fn call<C: SolCall>(what: &str, to: Address, call: &C) -> Call {
-    Call { what: what.to_owned(), to, data: call.abi_encode().into() }
+    Call { what: what.to_owned(), to, data: call.abi_encode().into(), spare: 0 }
 }
 
 impl Contracts {
@@ -80,7 +83,7 @@ impl Contracts {
     /// Slashes whom the evidence accuses.
     pub fn slash(&self, evidence: &[u8]) -> Call {
         let data = Slasher::slashCall { evidence: Bytes::copy_from_slice(evidence) };
-        call("slash", self.slasher, &data)
+        Call { spare: SLASH_SPARE, ..call("slash", self.slasher, &data) }
     }
 
     /// What commits a reporter to evidence.

@@ -20,6 +20,8 @@ const MOST_TIP: u128 = 20_000_000_000;
 const MOST_GAS: u64 = 1 << 24;
 /// Blocks that are asked about at a time where events are looked for: many endpoints refuse more.
 const EVENT_BLOCKS: u64 = 5_000;
+/// How many blocks are looked through at most: many times EigenLayer's delays.
+const MOST_EVENT_BLOCKS: u64 = 1_000_000;
 
 /// A block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,9 @@ pub struct Call {
     pub to: Address,
     /// Function and arguments.
     pub data: Bytes,
+    /// Gas that it needs beyond an estimate. An estimate is the least that does not fail; where the contract goes on if a call of its
+    /// own fails, that is less than lets all of it happen.
+    pub spare: u64,
 }
 
 /// What an endpoint makes of a transaction.
@@ -128,7 +133,7 @@ impl Endpoints {
     /// What a function of a contract answers as of a block.
     pub(crate) async fn read<C: SolCall>(&self, at: &Head, to: Address, call: C) -> Result<C::Return, AccountError> {
         let what = C::SIGNATURE.to_owned();
-        let call = Call { what, to, data: call.abi_encode().into() };
+        let call = Call { what, to, data: call.abi_encode().into(), spare: 0 };
         let answer = self.attempt(at, None, &call).await?;
         let answer = answer.map_err(|revert| AccountError::Refused { what: call.what.clone(), to, revert })?;
         let why = if answer.is_empty() { Some("nothing".to_owned()) } else { None };
@@ -146,9 +151,9 @@ impl Endpoints {
         of: Address,
         topics: [B256; 2],
     ) -> Result<Vec<u64>, L1Error> {
-        let (mut found, mut from) = (Vec::new(), from);
+        let (mut found, mut from) = (Vec::new(), from.max(at.number.saturating_sub(MOST_EVENT_BLOCKS)));
         while from <= at.number {
-            let to = at.number.min(from + EVENT_BLOCKS - 1);
+            let to = at.number.min(from.saturating_add(EVENT_BLOCKS - 1));
             let filter = Filter::new().address(of).event_signature(topics[0]).topic1(topics[1]);
             let filter = filter.from_block(from).to_block(to);
             let ask = async |provider: RootProvider| {
@@ -156,7 +161,8 @@ impl Endpoints {
                 Ok(Some(logs.iter().filter_map(|log| log.block_number).collect::<Vec<u64>>()))
             };
             found.extend(self.agreed(&format!("events of {of} in blocks {from} to {to}"), ask).await?);
-            from = to + 1;
+            let Some(next) = to.checked_add(1) else { break };
+            from = next;
         }
         Ok(found)
     }

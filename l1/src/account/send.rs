@@ -81,7 +81,7 @@ impl Endpoints {
         let gas = self.gas(from, call).await?.map_err(refused)?;
         Ok(Quote {
             gas,
-            gas_limit: gas.saturating_mul(MARGIN) / 100,
+            gas_limit: gas.saturating_mul(MARGIN) / 100 + call.spare,
             base_fee: head.base_fee.into(),
             tip: self.tip().await,
             balance: self.balance(&head, from).await?,

@@ -156,7 +156,7 @@ impl Contracts {
         for strategy in &self.strategies {
             strategies.push(self.allocated(endpoints, at, operator, *strategy).await?);
         }
-        let until = at.number + u64::from(self.lookahead);
+        let until = at.number.saturating_add(self.lookahead.into());
         let weigh = |magnitude: &dyn Fn(&Allocated) -> u64| {
             let stakes: Vec<U256> = strategies.iter().map(|found| found.stake(magnitude(found))).collect();
             self.weight(&stakes)

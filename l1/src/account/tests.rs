@@ -5,7 +5,10 @@ use crate::testing::{
     CHAIN, Chain, DELAY, MINIMUM, Manner, REGISTRAR, ROTATION, Restaked, SLASHER, STRATEGIES, Shared, TABLE, servers,
 };
 use crate::{Endpoints, EndpointsConfig};
-use squad_types::NetworkId;
+use squad_types::{
+    Domain, EcdsaSigner, Encode as _, Evidence, HeaderHash, Height, NetworkId, Round, Verified, Vote, VoteKind,
+    VotePair,
+};
 use std::time::Duration;
 
 const WAD: u64 = 1_000_000_000_000_000_000;
@@ -16,6 +19,17 @@ const NONE: Patience = Patience { poll: Duration::from_millis(1), most: Duration
 
 fn account(number: u8) -> Account {
     Account::from_secret(&[number; 32]).unwrap()
+}
+
+/// Two votes of the fourth account's in one slot.
+fn evidence() -> Vec<u8> {
+    let signer = EcdsaSigner::from_secret([4; 32]).unwrap();
+    let vote = |block| {
+        let block = Some(HeaderHash([block; 32]));
+        let vote = Vote { kind: VoteKind::Prevote, height: Height(8), round: Round(2), block };
+        Verified::sign(vote, &Domain::new(NetworkId([3; 32])), &signer).into_signed()
+    };
+    Evidence::Votes(VotePair { first: vote(1), second: vote(2) }).to_bytes().to_vec()
 }
 
 fn report() -> Report {
@@ -206,6 +220,10 @@ async fn an_endpoint_that_knows_no_tips_is_asked_on() {
     let quote = place.endpoints.quote(account(1).address(), &place.contracts.become_operator(0, "")).await.unwrap();
     assert_eq!((quote.tip, quote.gas, quote.gas_limit), (1_000_000_000, 80_000, 104_000));
     assert_eq!(quote.likely(), U256::from(160_000_000_000_000_u64));
+    // A slash goes through without the gas for all that it does.
+    place.restaked(|restaked| restaked.join(account(2).address(), account(4).address(), [40, 0]));
+    let slash = place.endpoints.quote(account(1).address(), &place.contracts.slash(&evidence())).await.unwrap();
+    assert_eq!((slash.gas, slash.gas_limit), (80_000, 404_000));
     assert_eq!(quote.most(), U256::from(104_000_u64) * U256::from(3_000_000_000_u64));
 }
 

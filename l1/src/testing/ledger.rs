@@ -41,6 +41,8 @@ pub struct Ledger {
     pub turns: bool,
     /// Whether it knows of no tips.
     pub no_tips: bool,
+    /// How often each function was asked, by its selector.
+    pub asked: BTreeMap<[u8; 4], u64>,
 }
 
 pub(super) fn bytes(value: &Value) -> Vec<u8> {

@@ -46,6 +46,8 @@ pub const ALLOCATIONS: Address = Address::repeat_byte(10);
 pub const DELEGATIONS: Address = Address::repeat_byte(11);
 /// What can be restaked: the first counts as it is, the second a twentieth.
 pub const STRATEGIES: [Address; 2] = [Address::repeat_byte(0x21), Address::repeat_byte(0x22)];
+/// The question whether an incident was slashed.
+pub const INCIDENTS: [u8; 4] = Slasher::incidentsCall::SELECTOR;
 /// Blocks for which stake stays slashable.
 pub const DELAY: u32 = 100_800;
 /// Blocks until a new key counts.

@@ -79,7 +79,7 @@ struct Opened {
     sequencer: Sequencer,
     outputs: Vec<Output>,
     follower: Option<Follower>,
-    reporter: Option<Reporter>,
+    reporter: Option<Box<Reporter>>,
 }
 
 /// Opens the data directory and brings the sequencer back. Blocks.

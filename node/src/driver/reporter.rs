@@ -55,12 +55,12 @@ pub(super) struct Reporter {
 }
 
 /// The reporter that the settings ask for. Nothing is asked or sent yet.
-pub(super) fn open(plan: &Plan) -> anyhow::Result<Option<Reporter>> {
+pub(super) fn open(plan: &Plan) -> anyhow::Result<Option<Box<Reporter>>> {
     let Some(account) = plan.account.clone().filter(|_| plan.l1.submit_evidence) else { return Ok(None) };
     let layer = plan.genesis.settlement.as_ref().context(
         "l1.submit_evidence is set, and the genesis names no settlement layer: leave it out, or use that network's genesis",
     )?;
-    Ok(Some(Reporter {
+    Ok(Some(Box::new(Reporter {
         account,
         endpoints: super::settlement::endpoints(&plan.l1, layer)?,
         table: layer.stake_table.0.into(),
@@ -71,7 +71,7 @@ pub(super) fn open(plan: &Plan) -> anyhow::Result<Option<Reporter>> {
         contracts: None,
         incidents: BTreeMap::new(),
         said_poor: false,
-    }))
+    })))
 }
 
 impl Reporter {

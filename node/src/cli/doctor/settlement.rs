@@ -1,7 +1,7 @@
 //! The settlement layer, where the genesis names one: its endpoints, the operator's stake there, and the account.
 
 use super::{Check, fail, ok, warn};
-use crate::cli::operator::{Layer, decimal, span, tokens};
+use crate::cli::operator::{Layer, ether, span, tokens};
 use crate::config::{KeySource, L1Config, NodeConfig};
 use crate::keystore;
 use squad_l1::{Address, Endpoints, EndpointsConfig, U256};
@@ -11,8 +11,8 @@ use std::time::Duration;
 const NAME: &str = "settlement";
 /// How far the newest final block may lie back, in seconds: Ethereum's is 13 to 20 minutes old when all is well.
 const FINAL_AGE: u64 = 3_600;
-/// What evidence takes at most, in gas: two thirds of a million, and as much again for what changes meanwhile.
-const SLASH_GAS: u64 = 1_300_000;
+/// What is granted to a piece of evidence, in gas, where it takes most: 0.8 million, and as much again for what changes meanwhile.
+const SLASH_GAS: u64 = 1_400_000;
 
 pub(super) async fn examine(config: &NodeConfig, genesis: &Genesis, key: Option<Address>) -> Vec<Check> {
     let Some(layer) = genesis.settlement else {
@@ -170,9 +170,9 @@ async fn account(config: &NodeConfig, layer: &Layer) -> Option<Check> {
         Err(error) => return Some(warn("account", error.to_string())),
     };
     let needed = U256::from(SLASH_GAS) * U256::from(layer.head.base_fee.saturating_mul(2));
-    let detail = format!("{address} holds {} ETH", decimal(balance));
+    let detail = format!("{address} holds {} ETH", ether(balance));
     Some(if balance < needed {
-        warn("account", format!("{detail}, and one piece of evidence may cost {} ETH: send it some", decimal(needed)))
+        warn("account", format!("{detail}, and one piece of evidence may cost {} ETH: send it some", ether(needed)))
     } else {
         ok("account", detail)
     })

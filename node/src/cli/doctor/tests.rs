@@ -108,3 +108,40 @@ fn addresses_are_read_from_multiaddrs() {
         assert_eq!(node::socket_of(other), None);
     }
 }
+
+#[tokio::test]
+async fn the_settlement_layer_is_looked_at_where_the_genesis_names_one() {
+    use crate::cli::operator::tests::{Place as Layer, me};
+    let layer = Layer::new().await;
+    let mut args = Place::new().args();
+    let key = squad_l1::Account::from_secret(&[8; 32]).unwrap().address();
+    args.node.settings.genesis = Some(layer.at("genesis.json"));
+    args.node.settings.plaintext_key = Some(layer.at("key"));
+    let of = async |args: &DoctorArgs| {
+        let checks = examine(args.clone()).await;
+        let words = checks.into_iter().filter(|check| check.name == "settlement");
+        words.map(|check| (check.verdict, check.detail)).collect::<Vec<_>>()
+    };
+    let said = |checks: &[(Verdict, String)], verdict: Verdict, words: &str| {
+        let found = checks.iter().any(|(found, detail)| *found == verdict && detail.contains(words));
+        assert!(found, "{words}: {checks:?}");
+    };
+    said(&of(&args).await, Verdict::Fail, "stake is on chain 31337: set l1.endpoints");
+    args.node.settings.l1_endpoints = Some(layer.endpoints.parse().unwrap());
+    let checks = of(&args).await;
+    said(&checks, Verdict::Ok, "is on chain 31337, at block 102");
+    said(&checks, Verdict::Warn, "there is one endpoint");
+    said(&checks, Verdict::Ok, "the newest final block is 100, 2 behind (24 s)");
+    said(&checks, Verdict::Warn, "nobody registered this node's key");
+    assert!(checks.iter().all(|(_, detail)| !detail.contains("some-key")), "{checks:?}");
+    layer.restaked(|restaked| restaked.join(me(), key, [40, 0]));
+    said(&of(&args).await, Verdict::Ok, "is registered with this node's key, with 40 tokens' weight");
+    layer.restaked(|restaked| restaked.operators.get_mut(&me()).unwrap().shares = [31, 0]);
+    said(&of(&args).await, Verdict::Warn, "has 31 tokens' weight at stake, and 32 is the least");
+    layer.restaked(|restaked| restaked.operators.get_mut(&me()).unwrap().key = me());
+    said(&of(&args).await, Verdict::Warn, "is an old one of its");
+    layer.restaked(|restaked| restaked.operators.get_mut(&me()).unwrap().tombstoned = true);
+    said(&of(&args).await, Verdict::Fail, "barred for good");
+    layer.change(|chain| chain.id = 1);
+    said(&of(&args).await, Verdict::Fail, "is on chain 1, expected 31337");
+}

@@ -74,7 +74,9 @@ pub(super) async fn run(args: AllocateArgs, output: Output) -> anyhow::Result<()
     if standing.member && after < layer.contracts.minimum {
         will.push("below that it is in no committee, and may be taken out of a full set".to_owned());
     }
-    will.push(format!("slashed for      {}, of what is allocated", layer.fractions()));
+    if after > 0 {
+        will.push(format!("slashed for      {}, of what is allocated", layer.fractions()));
+    }
     let call = layer.contracts.allocate(me, &magnitudes);
     let changes: Vec<_> = magnitudes
         .iter()

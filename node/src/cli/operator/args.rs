@@ -151,6 +151,6 @@ impl KeyArgs {
                 path.display()
             );
         }
-        Ok(keystore::open(source).context("the consensus key")?)
+        keystore::open(source).context("the consensus key")
     }
 }

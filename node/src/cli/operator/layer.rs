@@ -5,12 +5,15 @@ use crate::config::NodeConfig;
 use anyhow::{Context as _, ensure};
 use squad_l1::{Address, Contracts, Endpoints, EndpointsConfig, Head, U256, format_ether};
 use squad_types::{Genesis, Settlement};
+use std::cmp::Ordering;
 use std::time::Duration;
 
 /// How long an endpoint has for an answer, unless the node's configuration says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Blocks over which a chain's own pace is measured.
-const MEASURED: u64 = 1_000;
+const MEASURED: u64 = 100;
+/// Up to how far from now a time of day is told, in seconds.
+const PRECISE: f64 = 172_800.0;
 /// Ethereum's: what counts while a chain shows no pace of its own.
 const SLOT_SECONDS: f64 = 12.0;
 
@@ -95,10 +98,11 @@ impl Layer {
         let block = block.into();
         let ahead = (block as f64 - self.head.number as f64) * self.block_seconds;
         let at = (self.head.timestamp as f64 + ahead).max(0.0) as u64;
-        if ahead > 0.0 {
-            format!("block {block}, around {} (in {})", day(at), span(ahead))
-        } else {
-            format!("block {block}, around {} ({} ago)", day(at), span(-ahead))
+        let at = if ahead.abs() < PRECISE { moment(at) } else { day(at) };
+        match block.cmp(&self.head.number) {
+            Ordering::Greater => format!("block {block}, around {at} (in {})", span(ahead)),
+            Ordering::Equal => format!("block {block}, {at}"),
+            Ordering::Less => format!("block {block}, around {at} ({} ago)", span(-ahead)),
         }
     }
 
@@ -139,6 +143,11 @@ pub(in crate::cli) fn day(seconds: u64) -> String {
     format!("{:04}-{month:02}-{day:02}", year + era * 400 + u64::from(month <= 2))
 }
 
+/// A time in seconds since 1970, in UTC, to the minute.
+pub(in crate::cli) fn moment(seconds: u64) -> String {
+    format!("{} {:02}:{:02} UTC", day(seconds), seconds / 3_600 % 24, seconds / 60 % 60)
+}
+
 fn trimmed(text: &str) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text.to_owned() }
 }
@@ -146,6 +155,12 @@ fn trimmed(text: &str) -> String {
 /// An amount with 18 decimals: of wei, shares or magnitude.
 pub(in crate::cli) fn decimal(amount: U256) -> String {
     trimmed(&format_ether(amount))
+}
+
+/// What something costs, in ETH, rounded up to a millionth.
+pub(in crate::cli) fn ether(wei: U256) -> String {
+    let step = U256::from(1_000_000_000_000_u64);
+    decimal(wei.div_ceil(step).saturating_mul(step))
 }
 
 /// A part of 1e18 in hundredths.
@@ -184,7 +199,12 @@ mod tests {
     #[test]
     fn amounts_and_spans_are_short_and_exact_where_they_can_be() {
         assert_eq!(decimal(U256::from(1_500_000_000_000_000_000_u64)), "1.5");
-        assert_eq!(decimal(U256::ZERO), "0");
+        assert_eq!(
+            (decimal(U256::ZERO), ether(U256::from(1)), ether(U256::ZERO)),
+            ("0".into(), "0.000001".into(), "0".into())
+        );
+        assert_eq!(ether(U256::from(196_530_001_375_710_u64)), "0.000197");
+        assert_eq!(moment(86_399), "1970-01-01 23:59 UTC");
         assert_eq!(percent(U256::from(333_333_333_333_333_333_u64)), "33.33 %");
         assert_eq!(percent(U256::from(1_000_000_000_000_000_000_u64)), "100 %");
         assert_eq!(

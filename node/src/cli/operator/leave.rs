@@ -36,22 +36,21 @@ pub(super) async fn run(args: DeregisterArgs, output: Output) -> anyhow::Result<
         format!("weight           {} tokens' leave the table at once", tokens(standing.weight)),
         "committees       that it is in already it still serves: keep the node running until `squad status` says that it is in none"
             .to_owned(),
-        format!("stake            stays slashable until {}, and evidence counts until then", layer.block(layer.head.number + delay)),
+        format!("stake            stays slashable until {}, and evidence counts until then", layer.block(layer.head.number.saturating_add(delay))),
         "allocations      stay as they are: `squad operator allocate --fraction 0` takes them back".to_owned(),
     ];
     let committee = layer.contracts.committee(&layer.endpoints, &layer.head).await?;
     if committee.len() <= 4 && committee.iter().any(|(key, _)| *key == standing.key) {
         will.push(format!(
-            "the network      has {} operators at stake, and never goes below four: it keeps its committee, this operator in it, until \
-             others come",
-            committee.len()
+            "the network      is left with {} operators at stake: below four, it stands still while one of them is away",
+            committee.len() - 1
         ));
     }
     let call = layer.contracts.deregister(me);
-    let more = [("operator", json!(me)), ("slashable_until_block", json!(layer.head.number + delay))];
+    let more = [("operator", json!(me)), ("slashable_until_block", json!(layer.head.number.saturating_add(delay)))];
     let plan = Plan { action: "deregister", will, call };
     if let Outcome::Sent(mined) = perform(&layer, &account, plan, &args.send, output, &more).await? {
-        let until = layer.block(mined.block + delay);
+        let until = layer.block(mined.block.saturating_add(delay));
         output.note(|| format!("its stake stays slashable until {until}: `squad operator exit-status` shows it"));
     }
     Ok(())
@@ -77,9 +76,9 @@ async fn exit(layer: &Layer, operator: Address, standing: &Standing) -> Exit {
     if !standing.slashable {
         return Exit::Free;
     }
-    let latest = layer.head.number + delay;
+    let latest = layer.head.number.saturating_add(delay);
     match layer.contracts.left_at(&layer.endpoints, &layer.head, operator).await {
-        Ok(Some(block)) => Exit::Left(block, block + delay),
+        Ok(Some(block)) => Exit::Left(block, block.saturating_add(delay)),
         Ok(None) => Exit::LeftSometime(latest, "they show no such event".to_owned()),
         Err(error) => Exit::LeftSometime(latest, error.to_string()),
     }
@@ -126,7 +125,7 @@ fn describe(layer: &Layer, operator: Address, standing: &Standing, exit: &Exit) 
     lines.push(match exit {
         Exit::Stays => format!(
             "it is registered. If it leaves now, its stake stays slashable until {}",
-            layer.block(layer.head.number + u64::from(contracts.deallocation_delay))
+            layer.block(layer.head.number.saturating_add(contracts.deallocation_delay.into()))
         ),
         Exit::Left(block, until) => {
             format!("it left in {}. Its stake is slashable, and evidence counts, until {}", layer.block(*block), layer.block(*until))
@@ -149,8 +148,9 @@ fn describe(layer: &Layer, operator: Address, standing: &Standing, exit: &Exit) 
         });
     }
     lines.push(format!(
-        "stakers withdraw with EigenLayer whenever they like, {} after they queue it; until then, what is queued can be slashed as well",
-        layer.blocks(contracts.withdrawal_delay)
+        "stakers withdraw with EigenLayer whenever they like, {} after they queue it{}",
+        layer.blocks(contracts.withdrawal_delay),
+        if standing.slashable { "; until then, what is queued can be slashed as well" } else { "" }
     ));
     lines
 }

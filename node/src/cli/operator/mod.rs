@@ -12,7 +12,7 @@ mod status;
 pub(super) mod tests;
 
 pub(super) use args::{AccountArgs, ChainArgs};
-pub(super) use layer::{Layer, decimal, percent, span, tokens};
+pub(super) use layer::{Layer, decimal, ether, percent, span, tokens};
 pub(super) use sending::{SendArgs, ask, cost, sent};
 
 use super::Output;

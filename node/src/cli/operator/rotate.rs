@@ -87,7 +87,7 @@ pub(super) async fn run(args: RotateArgs, output: Output) -> anyhow::Result<()> 
     let more = [("operator", json!(me)), ("key", json!(key)), ("old_key", json!(standing.key))];
     let plan = Plan { action: "rotate-key", will, call };
     if let Outcome::Sent(mined) = perform(&layer, &account, plan, &args.send, output, &more).await? {
-        let from = layer.block(mined.block + u64::from(delay));
+        let from = layer.block(mined.block.saturating_add(delay.into()));
         output.note(|| {
             format!(
                 "the new key counts from {from}. Until then start a second node with it, in a data directory of its own, and keep the \

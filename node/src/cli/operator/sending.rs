@@ -1,6 +1,6 @@
 //! Shows what a transaction will do and cost, asks, sends.
 
-use super::layer::{Layer, decimal};
+use super::layer::{Layer, decimal, ether};
 use crate::cli::{Output, note};
 use anyhow::{bail, ensure};
 use clap::Args;
@@ -80,9 +80,9 @@ pub(in crate::cli) fn cost(quote: &Quote) -> String {
     format!(
         "{} gas, about {} ETH, at most {} ETH, of the account's {} ETH",
         quote.gas,
-        decimal(quote.likely()),
-        decimal(quote.most()),
-        decimal(quote.balance)
+        ether(quote.likely()),
+        ether(quote.most()),
+        ether(quote.balance)
     )
 }
 
@@ -110,7 +110,8 @@ pub(in crate::cli) async fn perform(
     }
     let text = will.join("\n  ");
     if args.dry_run {
-        output.result(&value, || format!("{text}\nnothing was sent: it would go through now"))?;
+        let funds = if quote.balance < quote.most() { ", if the account held enough for it" } else { "" };
+        output.result(&value, || format!("{text}\nnothing was sent: it would go through now{funds}"))?;
         return Ok(Outcome::Tried);
     }
     note(&text);
@@ -126,7 +127,7 @@ pub(in crate::cli) async fn perform(
 
 /// What became of a transaction, in words.
 pub(in crate::cli) fn sent(mined: &Mined) -> String {
-    let paid = decimal(mined.cost);
+    let paid = ether(mined.cost);
     format!("done: transaction {} in block {}, for {paid} ETH; final some minutes later", mined.hash, mined.block)
 }
 

@@ -97,7 +97,7 @@ pub(super) fn line(layer: &Layer, found: &Allocated) -> String {
         format!("; {then} from {} on", layer.block(from))
     });
     format!(
-        "  {}  {} shares, {} of them at stake{}, counted {}",
+        "  {}  {} shares, {} of them allocated{}, counted {}",
         found.strategy,
         decimal(found.shares),
         decimal(found.stake(found.magnitude)),

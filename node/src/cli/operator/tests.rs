@@ -223,6 +223,8 @@ async fn blocks_are_told_in_days_at_the_chains_own_pace() {
     let layer = Layer::open(&args.chain).await.unwrap();
     assert_eq!(layer.blocks(DELAY), "100800 blocks (14.0 days)");
     // A block each 12 s from the first second of 1970 on.
-    assert_eq!(layer.block(7_202_u64), "block 7202, around 1970-01-02 (in 23.7 hours)");
-    assert_eq!(layer.block(2_u64), "block 2, around 1970-01-01 (20 minutes ago)");
+    assert_eq!(layer.block(7_202_u64), "block 7202, around 1970-01-02 00:00 UTC (in 23.7 hours)");
+    assert_eq!(layer.block(102_u64), "block 102, 1970-01-01 00:20 UTC");
+    assert_eq!(layer.block(100_902_u64), "block 100902, around 1970-01-15 (in 14.0 days)");
+    assert_eq!(layer.block(2_u64), "block 2, around 1970-01-01 00:00 UTC (20 minutes ago)");
 }

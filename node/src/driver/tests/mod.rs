@@ -4,6 +4,7 @@
 
 mod faults;
 mod network;
+mod reporter;
 mod settlement;
 
 use super::backend::NodeBackend;
@@ -82,6 +83,8 @@ struct Cluster {
     genesis: Genesis,
     dir: tempfile::TempDir,
     l1: Vec<String>,
+    /// What the first node sends evidence from.
+    account: Option<squad_l1::Account>,
     nodes: Vec<Option<Node>>,
 }
 
@@ -93,7 +96,7 @@ impl Cluster {
     /// So many nodes, which ask these endpoints of the genesis's settlement layer.
     async fn start_of(genesis: Genesis, nodes: u8, l1: &[String]) -> Self {
         let (dir, l1) = (tempfile::tempdir().unwrap(), l1.to_vec());
-        let mut cluster = Self { genesis, dir, l1, nodes: Vec::new() };
+        let mut cluster = Self { genesis, dir, l1, account: None, nodes: Vec::new() };
         for number in 0..nodes {
             cluster.nodes.push(None);
             cluster.start_node(number).await;
@@ -111,7 +114,9 @@ impl Cluster {
         let mut plan = Plan { disk, ..plan(&self.genesis, number, self.dir.path(), bootstrap) };
         plan.l1.endpoints.clone_from(&self.l1);
         plan.l1.agree = self.l1.len() / 2 + 1;
-        self.nodes[usize::from(number)] = Some(Node::start(plan).await.unwrap());
+        plan.account = self.account.clone().filter(|_| number == 0);
+        plan.l1.submit_evidence = plan.account.is_some();
+        self.nodes[usize::from(number)] = Some(Box::pin(Node::start(plan)).await.unwrap());
     }
 
     async fn stop_node(&mut self, number: u8) {

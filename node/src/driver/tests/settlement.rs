@@ -4,7 +4,7 @@ use super::*;
 use squad_l1::testing::{CHAIN, Manner, Shared, TABLE, servers};
 use squad_types::{Epoch, Settlement};
 
-fn staked(operators: u8) -> Genesis {
+pub(super) fn staked(operators: u8) -> Genesis {
     let mut genesis = genesis(operators);
     genesis.params.epoch_heights = 16;
     genesis.params.epoch_ms = 1_000;
@@ -22,7 +22,7 @@ fn members(numbers: &[u8]) -> Vec<Member> {
     members
 }
 
-fn say(layer: &[Shared], finalized: u64, numbers: &[u8]) {
+pub(super) fn say(layer: &[Shared], finalized: u64, numbers: &[u8]) {
     for server in layer {
         let mut chain = server.lock().unwrap();
         (chain.finalized, chain.members) = (finalized, members(numbers));
