@@ -1,5 +1,6 @@
 //! Batches and acks of others, and the certificates they add up to.
 
+use crate::evidence::has_room;
 use crate::fetch::{Haste, Want};
 use crate::input::Peer;
 use crate::output::{After, Output, Recipients};
@@ -183,8 +184,7 @@ impl Sequencer {
     }
 
     pub(crate) fn accuse(&mut self, operator: squad_types::Address, evidence: Evidence, outputs: &mut Outputs) {
-        // One proof a fault and slot is enough; the list is bounded by the number of slots it can hold.
-        if self.evidence.contains(&evidence) || self.evidence.len() >= MAX_EVIDENCE {
+        if !has_room(&self.evidence, &evidence) {
             return;
         }
         self.evidence.push(evidence.clone());
@@ -216,6 +216,3 @@ impl Sequencer {
         }
     }
 }
-
-/// Proofs of misbehaviour kept: more than a committee's members could earn in an epoch and be left unslashed.
-pub(crate) const MAX_EVIDENCE: usize = 1_024;
