@@ -134,6 +134,8 @@ async fn begin(
     listen: SocketAddr,
 ) -> anyhow::Result<(L1, Genesis)> {
     let chain_id = chain.id().await?;
+    // A slash looks at withdrawals of as long ago: the core's arithmetic fails on a chain that is younger.
+    chain.mine(u64::from(DELAYS.withdrawal) + 1).await?;
     let (core, gas_of_core) = EigenLayer::deploy(&chain, core, &DELAYS).await?;
     let (mut tokens, mut gas_of_tokens) = (Vec::new(), 0);
     for (name, symbol, percent) in TOKENS {
