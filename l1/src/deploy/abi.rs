@@ -43,6 +43,7 @@ sol! {
     interface IAllocationManager {
         function modifyAllocations(address operator, AllocateParams[] params) external;
         function registerForOperatorSets(address operator, RegisterParams params) external;
+        function isMemberOfOperatorSet(address operator, OperatorSet operatorSet) external view returns (bool);
     }
 
     interface IToken {
@@ -87,5 +88,6 @@ sol! {
     interface ISquadRegistrar {
         function setContact(Where contact) external;
         function contactOf(address operator) external view returns (Where);
+        function isTombstoned(address operator) external view returns (bool);
     }
 }

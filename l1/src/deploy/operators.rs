@@ -108,13 +108,19 @@ impl Restaker<'_> {
         Ok(gas + self.send("registering for the network", operator, to, register.abi_encode()).await?)
     }
 
-    /// Says where an operator's node is, if that is not what the registrar has.
+    /// Says where an operator's node is, if that is not what the registrar has. Of who has left or is barred it takes nothing more.
     pub async fn contact(&self, operator: Address, contact: &Contact) -> Result<(), DeployError> {
         let registrar = self.contracts.registrar;
         let known = self.chain.call("where a node is", registrar, &ISquadRegistrar::contactOfCall { operator }).await?;
         let contact = Where::from(contact);
-        // Who has left is nobody's contact any more.
-        if known.peerId.is_empty() || (known.peerId == contact.peerId && known.addresses == contact.addresses) {
+        if known.peerId == contact.peerId && known.addresses == contact.addresses {
+            return Ok(());
+        }
+        let set = OperatorSet { avs: self.contracts.slasher, id: SET };
+        let asked = IAllocationManager::isMemberOfOperatorSetCall { operator, operatorSet: set };
+        let member = self.chain.call("whether an operator is in the set", self.core.allocation_manager, &asked).await?;
+        let asked = ISquadRegistrar::isTombstonedCall { operator };
+        if !member || self.chain.call("whether an operator is barred", registrar, &asked).await? {
             return Ok(());
         }
         let call = ISquadRegistrar::setContactCall { contact }.abi_encode();

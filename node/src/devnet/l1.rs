@@ -22,8 +22,9 @@ use std::path::{Path, PathBuf};
 const BLOCK_SECONDS: u64 = 1;
 /// The stake table counts at every so-many-th final block.
 const EVERY_BLOCKS: u32 = 2;
-/// Blocks made at once when a chain continues: it has no states of those before, and nodes ask for final ones.
-const BLOCKS_TO_CONTINUE: u64 = 8;
+/// Blocks made at once before nodes start: they ask for final ones, and the chain has to say who is at stake as of these. When it
+/// continues, it has no states of those from before.
+const BLOCKS_AHEAD: u64 = 8;
 /// What each operator deposits, in whole tokens of each kind.
 const DEPOSIT: u64 = 1_000;
 /// The tokens that count: name, symbol, and what one counts, in hundredths.
@@ -133,6 +134,8 @@ async fn begin(
     listen: SocketAddr,
 ) -> anyhow::Result<(L1, Genesis)> {
     let chain_id = chain.id().await?;
+    // A slash looks at withdrawals of as long ago: the core's arithmetic fails on a chain that is younger.
+    chain.mine(u64::from(DELAYS.withdrawal) + 1).await?;
     let (core, gas_of_core) = EigenLayer::deploy(&chain, core, &DELAYS).await?;
     let (mut tokens, mut gas_of_tokens) = (Vec::new(), 0);
     for (name, symbol, percent) in TOKENS {
@@ -174,6 +177,7 @@ async fn begin(
         gas: gas.map(|(what, gas)| (what.to_owned(), gas)).into(),
     };
     write_file(home, &on_chain)?;
+    chain.mine(BLOCKS_AHEAD).await?;
     chain.mine_every(BLOCK_SECONDS).await?;
     Ok((L1 { chain, on_chain }, genesis))
 }
@@ -237,7 +241,7 @@ async fn proceed(
         restaker.contact(operator.account.0.into(), contact).await?;
     }
     write_file(home, &on_chain)?;
-    chain.mine(BLOCKS_TO_CONTINUE).await?;
+    chain.mine(BLOCKS_AHEAD).await?;
     chain.mine_every(BLOCK_SECONDS).await?;
     Ok(L1 { chain, on_chain })
 }
