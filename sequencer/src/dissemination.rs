@@ -182,33 +182,6 @@ impl Sequencer {
         }
     }
 
-    pub(crate) fn accuse(&mut self, operator: squad_types::Address, evidence: Evidence, outputs: &mut Outputs) {
-        // One proof a fault and slot is enough; the list is bounded by the number of slots it can hold.
-        if self.evidence.contains(&evidence) || self.evidence.len() >= MAX_EVIDENCE {
-            return;
-        }
-        self.evidence.push(evidence.clone());
-        self.log(LogRecord::Evidence(Box::new(evidence.clone())), outputs);
-        self.send(Recipients::Everyone, Message::Evidence(Box::new(evidence.clone())), self.after_log(), outputs);
-        outputs.push(Output::Accused { operator, evidence: Box::new(evidence) });
-    }
-
-    pub(crate) fn on_evidence(&mut self, evidence: Evidence, accused: squad_types::Address, outputs: &mut Outputs) {
-        // Only members answer with stake; anybody could sign contradictions with a fresh key.
-        let epochs = [self.ledger.epoch_of_next().previous(), Some(self.ledger.epoch_of_next())];
-        let member = epochs
-            .into_iter()
-            .flatten()
-            .any(|epoch| self.ledger.committee(epoch).is_some_and(|c| c.contains(&accused)));
-        if !member {
-            return;
-        }
-        match evidence {
-            Evidence::Batches(pair) => self.on_fork(pair, outputs),
-            other => self.accuse(accused, other, outputs),
-        }
-    }
-
     pub(crate) fn ask_for_acks(&mut self, peer: Peer, outputs: &mut Outputs) {
         let current = self.ledger.epoch_of_next();
         for epoch in [current.previous(), Some(current)].into_iter().flatten() {
@@ -216,6 +189,3 @@ impl Sequencer {
         }
     }
 }
-
-/// Proofs of misbehaviour kept: more than a committee's members could earn in an epoch and be left unslashed.
-pub(crate) const MAX_EVIDENCE: usize = 1_024;

@@ -13,6 +13,7 @@ mod catchup;
 mod config;
 mod decide;
 mod dissemination;
+mod evidence;
 mod fetch;
 mod guard;
 mod input;
