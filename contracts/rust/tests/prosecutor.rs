@@ -27,6 +27,12 @@ impl Charge {
 /// Lanes in which a signer's acks are gone through: all of those with a fork, and of the others no more than this.
 const LANES: u64 = 4;
 
+/// Statements of one operator at one height of which any two are compared.
+const ALL_PAIRS: usize = 32;
+
+/// Where there are more, each is compared with so many that stand from it on.
+const NEAR: usize = 6;
+
 pub(crate) struct Prosecutor<'a> {
     said: &'a Witness,
     headers: BTreeMap<BatchId, &'a Signed<BatchHeader>>,
@@ -52,7 +58,9 @@ impl<'a> Prosecutor<'a> {
     fn votes(&mut self) {
         for ((signer, height), votes) in &self.said.votes {
             let next = self.said.votes.get(&(*signer, height.next())).and_then(|votes| votes.first());
-            for (first, second) in pairs(votes).chain(votes.first().zip(next)) {
+            let mut votes: Vec<&Signed<Vote>> = votes.iter().collect();
+            votes.sort_by_key(|vote| (vote.statement.round, vote.statement.kind == VoteKind::Precommit));
+            for (first, second) in pairs(&votes).chain(votes.first().copied().zip(next)) {
                 let (one, other) = (&first.statement, &second.statement);
                 let one_slot = (one.kind, one.height, one.round) == (other.kind, other.height, other.round);
                 let (first, second) = self.either_way(first, second);
@@ -65,7 +73,9 @@ impl<'a> Prosecutor<'a> {
     fn proposals(&mut self) {
         for ((signer, height), proposals) in &self.said.proposals {
             let next = self.said.proposals.get(&(*signer, height.next())).and_then(|proposals| proposals.first());
-            for (first, second) in pairs(proposals).chain(proposals.first().zip(next)) {
+            let mut proposals: Vec<&Signed<Proposal>> = proposals.iter().collect();
+            proposals.sort_by_key(|proposal| proposal.statement.round);
+            for (first, second) in pairs(&proposals).chain(proposals.first().copied().zip(next)) {
                 let (one, other) = (&first.statement, &second.statement);
                 let one_slot = (one.height, one.round) == (other.height, other.round);
                 let holds = one_slot && (one.block, one.valid_round) != (other.block, other.valid_round);
@@ -80,8 +90,10 @@ impl<'a> Prosecutor<'a> {
         for ((author, epoch, sequence), headers) in &self.said.headers {
             let first_at = |epoch, sequence| self.said.headers.get(&(*author, epoch, sequence))?.first();
             let beside = [first_at(*epoch, sequence.next()), first_at(epoch.next(), *sequence)];
-            let beside = beside.into_iter().flatten().filter_map(|other| Some((headers.first()?, other)));
-            for (first, second) in pairs(headers).chain(beside) {
+            let beside: Vec<_> =
+                beside.into_iter().flatten().filter_map(|other| Some((headers.first()?, other))).collect();
+            let headers: Vec<&Signed<BatchHeader>> = headers.iter().collect();
+            for (first, second) in pairs(&headers).chain(beside) {
                 let (one, other) = (&first.statement, &second.statement);
                 let holds = (one.epoch, one.sequence) == (other.epoch, other.sequence) && one.id() != other.id();
                 let (first, second) = self.either_way(first, second);
@@ -182,9 +194,12 @@ impl<'a> Prosecutor<'a> {
     }
 }
 
-/// Any two, and each with itself.
-fn pairs<T>(list: &[T]) -> impl Iterator<Item = (&T, &T)> {
-    list.iter().enumerate().flat_map(|(at, first)| list[at..].iter().map(move |second| (first, second)))
+/// Any two, and each with itself. Of a height with very many rounds, those that stand near each other: the order brings together
+/// what was said in one slot, and in the next ones.
+fn pairs<'a, T>(list: &[&'a T]) -> impl Iterator<Item = (&'a T, &'a T)> {
+    let near = if list.len() <= ALL_PAIRS { list.len() } else { NEAR };
+    let others = move |at: usize| list[at..].iter().take(near);
+    list.iter().enumerate().flat_map(move |(at, first)| others(at).map(|second| (*first, *second)))
 }
 
 /// The vector that an ack is of, if what travels with it is that.
