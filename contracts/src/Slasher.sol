@@ -285,10 +285,10 @@ contract Slasher {
         return DeregisterParams(operator, address(this), ids);
     }
 
-    /// Some tokens answer nothing.
+    /// Some tokens answer nothing. What comes of a call that failed is its reason, and no answer.
     function send(address token, address to, uint256 amount) private {
         (bool done, bytes memory answer) = token.call(abi.encodeCall(IERC20.transfer, (to, amount)));
-        bool said = answer.length == 0 ? token.code.length > 0 : abi.decode(answer, (bool));
-        if (!done || !said) revert TransferFailed(token);
+        bool paid = done && (answer.length == 0 ? token.code.length > 0 : abi.decode(answer, (bool)));
+        if (!paid) revert TransferFailed(token);
     }
 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.28;
 
-import {IStrategyManager} from "../src/EigenLayer.sol";
-import {Slasher} from "../src/Slasher.sol";
+import {IERC20, Slasher} from "../src/Slasher.sol";
 import {SquadRegistrar} from "../src/SquadRegistrar.sol";
 import {StakeTable} from "../src/StakeTable.sol";
-import {Core, ICore} from "./support/Core.sol";
+import {Core, Token} from "./support/Core.sol";
 import {Redistributing} from "./support/Redistributing.sol";
 import {Restaked} from "./support/Restaked.sol";
 import {vm} from "./support/Vm.sol";
@@ -96,6 +95,36 @@ abstract contract BountyTests is Restaked {
         slasher.claim(evidence, SALT);
     }
 
+    function test_aCommitmentMadeAgainIsNoLater() public {
+        bytes memory evidence = joinWithBoth();
+        commit(REPORTER, evidence);
+        slasher.slash(evidence);
+        // Anybody can say the same hash.
+        slasher.commit(slasher.commitmentTo(evidence, REPORTER, SALT));
+        vm.prank(REPORTER);
+        slasher.claim(evidence, SALT);
+    }
+
+    function test_aTokenThatSaysNoIsNotTakenForPaid() public {
+        bytes memory evidence = joinWithBoth();
+        bytes32 incident = slasher.slash(evidence);
+        vm.roll(vm.getBlockNumber() + CLAIM_BLOCKS + 1);
+        address token = address(tokens[0]);
+        bytes memory paying = abi.encodeCall(IERC20.transfer, (SINK, 25 * WAD / 10));
+        vm.mockCall(token, paying, abi.encode(false));
+        vm.expectRevert(abi.encodeWithSelector(Slasher.TransferFailed.selector, token));
+        slasher.pay(incident, token);
+        vm.mockCallRevert(token, paying, "paused");
+        vm.expectRevert(abi.encodeWithSelector(Slasher.TransferFailed.selector, token));
+        slasher.pay(incident, token);
+        require(slasher.bounties(incident, token) == 25 * WAD / 10, "forgotten");
+        // Some tokens say nothing.
+        vm.clearMockedCalls();
+        vm.mockCall(token, paying, "");
+        slasher.pay(incident, token);
+        require(slasher.bounties(incident, token) == 0, "not paid");
+    }
+
     function incidentOfIt() private pure returns (bytes32) {
         bytes32 slot = keccak256(
             abi.encode(keccak256("Proposal(uint64 height,uint32 round,uint64 validRoundPlusOne,bytes32 block)"), 1, 0)
@@ -167,6 +196,21 @@ abstract contract BountyTests is Restaked {
     }
 }
 
+/// Tells the sink's share to be sent on whenever it moves.
+contract Meddling is Token {
+    Slasher private immutable slasher;
+
+    constructor(Slasher slasher_) {
+        slasher = slasher_;
+    }
+
+    function transfer(address to, uint256 amount) public override returns (bool) {
+        super.transfer(to, amount);
+        slasher.sweep(address(this));
+        return true;
+    }
+}
+
 contract BountyOnStandIn is BountyTests {
     function setUp() public {
         startOn(Core(address(new Redistributing())));
@@ -183,6 +227,19 @@ contract BountyOnStandIn is BountyTests {
         slasher.collect(incident);
         slasher.collect(incident);
         require(tokens[0].balanceOf(address(slasher)) == 100 * WAD, "not fetched");
+        require(slasher.bounties(incident, address(tokens[0])) == 5 * WAD, "another bounty");
+    }
+
+    function test_aTokenThatCallsBackDoesNotCostTheReporterItsBounty() public {
+        address operator = operatorAt(0);
+        restake(operator, 100 * WAD, 0);
+        register(operator, registration(operator, keyAt(0)));
+        bytes memory honest = address(tokens[0]).code;
+        vm.etch(address(tokens[0]), address(new Meddling(slasher)).code);
+        bytes32 incident = slasher.slash(contradiction(0, keyAt(0), 1));
+        require(tokens[0].balanceOf(SINK) == 0, "swept while it was fetched");
+        vm.etch(address(tokens[0]), honest);
+        slasher.collect(incident);
         require(slasher.bounties(incident, address(tokens[0])) == 5 * WAD, "another bounty");
     }
 
@@ -208,6 +265,12 @@ contract BountyOnStandIn is BountyTests {
         settings.bounty = 1;
         settings.sink = address(0);
         mustRefuse(settings);
+        // Its table hears another registrar.
+        address avs = vm.computeCreateAddress(address(this), vm.getNonce(address(this)) + 2);
+        settings = settingsOfSlasher();
+        settings.registrar = new SquadRegistrar(new StakeTable(settingsOfTable(avs, address(registrar), 1)), 1, 1);
+        vm.expectRevert(Slasher.BadSettings.selector);
+        new Slasher(settings);
         settings = withRegistrar(settingsOfSlasher());
         new Slasher(settings);
     }
@@ -245,40 +308,5 @@ contract BountyOnStandIn is BountyTests {
     function incidentOfVotes() private pure returns (bytes32) {
         bytes32 slot = keccak256(abi.encode(keccak256("Precommit(uint64 height,uint32 round,bytes32 block)"), 1, 0));
         return keccak256(abi.encode(NETWORK, vm.addr(keyAt(0)), slot));
-    }
-}
-
-contract BountyOnCheckout is BountyTests {
-    function setUp() public {
-        vm.skip(!vm.exists("core/checkout.json"));
-        startOn(new Core("core/checkout.json", true));
-    }
-
-    function test_whoGoesPastTheSlasherLeavesTheBountyToTheSink() public {
-        address operator = operatorAt(0);
-        restake(operator, 100 * WAD, 0);
-        register(operator, registration(operator, keyAt(0)));
-        bytes32 incident = slasher.slash(contradiction(0, keyAt(0), 1));
-        // All was fetched with the slash: nothing is left for anybody to fetch.
-        IStrategyManager(address(core.strategyManager()))
-            .clearBurnOrRedistributableSharesByStrategy(slasher.operatorSet(), 1, strategies[0]);
-        require(slasher.bounties(incident, address(tokens[0])) == 5 * WAD, "another bounty");
-        require(tokens[0].balanceOf(address(slasher)) == 100 * WAD, "another amount");
-    }
-
-    function test_whatIsBeingWithdrawnIsSlashedAsWell() public {
-        address operator = operatorAt(0);
-        restake(operator, 100 * WAD, 0);
-        register(operator, registration(operator, keyAt(0)));
-        ICore.QueuedWithdrawalParams[] memory params = new ICore.QueuedWithdrawalParams[](1);
-        params[0] = ICore.QueuedWithdrawalParams(new address[](1), new uint256[](1), operator);
-        (params[0].strategies[0], params[0].depositShares[0]) = (strategies[0], 100 * WAD);
-        ICore delegation = core.delegationManager();
-        vm.prank(operator);
-        delegation.queueWithdrawals(params);
-        require(shares(operator, 0) == 0 && table.weightOf(operator) == 0, "counts on");
-        vm.roll(vm.getBlockNumber() + table.lookahead());
-        slasher.slash(contradiction(0, keyAt(0), 1));
-        require(tokens[0].balanceOf(address(slasher)) == 100 * WAD, "got away");
     }
 }

@@ -73,14 +73,3 @@ contract GasOnCore14 is GasTests {
         startOn(new Core("core/v1.4.json", false));
     }
 }
-
-contract GasOnCheckout is GasTests {
-    function redistributes() internal pure override returns (bool) {
-        return true;
-    }
-
-    function setUp() public {
-        vm.skip(!vm.exists("core/checkout.json"));
-        startOn(new Core("core/checkout.json", true));
-    }
-}

@@ -3,7 +3,14 @@ pragma solidity ^0.8.28;
 
 import {Codec} from "../src/Codec.sol";
 import {Member} from "../src/Committee.sol";
-import {IDelegationManager, OperatorSet, RegisterParams, SlashingParams} from "../src/EigenLayer.sol";
+import {
+    DeregisterParams,
+    IAllocationManager,
+    IDelegationManager,
+    OperatorSet,
+    RegisterParams,
+    SlashingParams
+} from "../src/EigenLayer.sol";
 import {Evidence} from "../src/Evidence.sol";
 import {Slasher} from "../src/Slasher.sol";
 import {SquadRegistrar} from "../src/SquadRegistrar.sol";
@@ -131,6 +138,25 @@ abstract contract RestakingTests is Restaked {
         require(isMember(second) && isMember(third), "not in the set");
     }
 
+    function test_whoWeighsTheMinimumKeepsItsSeat() public {
+        deploy(1, 100);
+        address operator = operatorAt(0);
+        restake(operator, 32 * WAD, 0);
+        register(operator, registration(operator, keyAt(0)));
+        require(table.weightOf(operator) == MINIMUM, "another weight");
+        vm.expectRevert(abi.encodeWithSelector(Slasher.KeepsItsSeat.selector, operator));
+        slasher.eject(operator);
+    }
+
+    function test_whoFellBelowTheMinimumKeepsItsSeatWhileThereIsRoom() public {
+        address operator = join(0);
+        allocate(operator, uint64(WAD / 10));
+        vm.roll(vm.getBlockNumber() + core.DEALLOCATION_DELAY() + 1 - table.lookahead());
+        require(table.weightOf(operator) < MINIMUM, "another weight");
+        vm.expectRevert(abi.encodeWithSelector(Slasher.KeepsItsSeat.selector, operator));
+        slasher.eject(operator);
+    }
+
     function test_aContactIsBounded() public {
         address operator = join(0);
         SquadRegistrar.Contact memory long = contact();
@@ -143,6 +169,9 @@ abstract contract RestakingTests is Restaked {
         mustRefuse(operator, long);
         long = contact();
         long.addresses = new bytes[](0);
+        mustRefuse(operator, long);
+        long = contact();
+        long.addresses[0] = new bytes(0);
         mustRefuse(operator, long);
         long = contact();
         long.peerId = bytes.concat(long.peerId, hex"00");
@@ -274,6 +303,30 @@ abstract contract RestakingTests is Restaked {
         allocation.registerForOperatorSets(operator, RegisterParams(address(slasher), ids(), data));
     }
 
+    function test_aCoreThatLetsNobodyLeaveHoldsUpNoSlash() public {
+        address operator = join(0);
+        join(1);
+        DeregisterParams memory leaving = DeregisterParams(operator, address(slasher), ids());
+        vm.mockCallRevert(
+            address(allocation), abi.encodeCall(IAllocationManager.deregisterFromOperatorSets, (leaving)), "paused"
+        );
+        slasher.slash(contradiction(1, keyAt(0), 1));
+        require(shares(operator, 0) == 50 * WAD && isMember(operator), "not slashed, or taken out");
+        // Until it is taken out it has a seat, and no part in anything.
+        (Member[] memory members,) = table.committee(3);
+        require(members.length == 1 && members[0].key == vm.addr(keyAt(1)), "votes on");
+        bytes memory proof = proofOf(operator, keyAt(2));
+        vm.prank(operator);
+        vm.expectRevert(abi.encodeWithSelector(SquadRegistrar.Tombstoned.selector, operator));
+        registrar.rotateKey(vm.addr(keyAt(2)), proof);
+        vm.prank(operator);
+        vm.expectRevert(abi.encodeWithSelector(SquadRegistrar.Tombstoned.selector, operator));
+        registrar.setContact(contact());
+        vm.clearMockedCalls();
+        slasher.eject(operator);
+        require(!isMember(operator), "keeps its seat");
+    }
+
     function test_anIncidentCountsOnceAndTwoCountTwice() public {
         address operator = join(0);
         bytes memory evidence = contradiction(2, keyAt(0), 1);
@@ -396,28 +449,10 @@ contract OnCore14 is RestakingTests {
     function setUp() public {
         startOn(new Core("core/v1.4.json", false));
     }
-}
 
-/// A newer core, if core.mjs compiled one, with a set that burns.
-contract OnCheckout is RestakingTests {
-    function redistributes() internal pure override returns (bool) {
-        return false;
-    }
-
-    function setUp() public {
-        vm.skip(!vm.exists("core/checkout.json"));
-        startOn(new Core("core/checkout.json", true));
-    }
-}
-
-/// The same, with a set that redistributes.
-contract OnCheckoutRedistributing is RestakingTests {
-    function redistributes() internal pure override returns (bool) {
-        return true;
-    }
-
-    function setUp() public {
-        vm.skip(!vm.exists("core/checkout.json"));
-        startOn(new Core("core/checkout.json", true));
+    function test_withoutASinkNothingIsSwept() public {
+        tokens[0].mint(address(slasher), 7);
+        slasher.sweep(address(tokens[0]));
+        require(tokens[0].balanceOf(address(slasher)) == 7, "sent to nobody");
     }
 }

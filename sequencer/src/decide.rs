@@ -155,7 +155,7 @@ impl Sequencer {
             window_base: self.ledger.window_base().clone(),
             acks: self.mempool.full_acks(),
             seen: self.seen.entries(),
-            evidence: self.evidence.clone(),
+            evidence: self.evidence.list().to_vec(),
             restriction: self.guard.restriction(),
         };
         let height = checkpoint.window_base.from.min(Height(self.ledger.height().0.saturating_sub(1)));

@@ -1,6 +1,5 @@
 //! Batches and acks of others, and the certificates they add up to.
 
-use crate::evidence::has_room;
 use crate::fetch::{Haste, Want};
 use crate::input::Peer;
 use crate::output::{After, Output, Recipients};
@@ -180,32 +179,6 @@ impl Sequencer {
     pub(crate) fn report_secured(&mut self, outputs: &mut Outputs) {
         for (batch, certificate) in self.mempool.newly_secured() {
             outputs.push(Output::Secured { batch, certificate: Arc::new(certificate) });
-        }
-    }
-
-    pub(crate) fn accuse(&mut self, operator: squad_types::Address, evidence: Evidence, outputs: &mut Outputs) {
-        if !has_room(&self.evidence, &evidence) {
-            return;
-        }
-        self.evidence.push(evidence.clone());
-        self.log(LogRecord::Evidence(Box::new(evidence.clone())), outputs);
-        self.send(Recipients::Everyone, Message::Evidence(Box::new(evidence.clone())), self.after_log(), outputs);
-        outputs.push(Output::Accused { operator, evidence: Box::new(evidence) });
-    }
-
-    pub(crate) fn on_evidence(&mut self, evidence: Evidence, accused: squad_types::Address, outputs: &mut Outputs) {
-        // Only members answer with stake; anybody could sign contradictions with a fresh key.
-        let epochs = [self.ledger.epoch_of_next().previous(), Some(self.ledger.epoch_of_next())];
-        let member = epochs
-            .into_iter()
-            .flatten()
-            .any(|epoch| self.ledger.committee(epoch).is_some_and(|c| c.contains(&accused)));
-        if !member {
-            return;
-        }
-        match evidence {
-            Evidence::Batches(pair) => self.on_fork(pair, outputs),
-            other => self.accuse(accused, other, outputs),
         }
     }
 

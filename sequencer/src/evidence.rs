@@ -1,20 +1,60 @@
-//! What is kept of others' faults.
+//! Proofs of misbehaviour: found, spread and kept. One an incident, and nobody's hide another's.
 
-use squad_types::{Address, Evidence};
+use crate::output::{Output, Recipients};
+use crate::record::LogRecord;
+use crate::sequencer::{Outputs, Sequencer};
+use squad_types::{Address, Evidence, Message, NetworkId};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Proofs of misbehaviour kept of everybody together. Forty liars fill it if each does all that there is evidence of.
-pub(crate) const MAX_EVIDENCE: usize = 1_024;
+/// Proofs kept: more than a committee's members could earn in an epoch and be left unslashed.
+const MAX_EVIDENCE: usize = 1_024;
 
-/// Pairs of votes, and of proposals, kept of one operator: one proves it guilty, and the first bars it for ever.
-const MAX_STATEMENT_PAIRS: usize = 4;
+/// Of these places, those for operators against whom nothing is kept yet: many that have themselves accused hide nobody.
+const FIRST: usize = MAX_EVIDENCE / 2;
 
-/// Forks kept of one operator's lanes. Each closes a lane again after a restart, and an operator has one lane an epoch.
-const MAX_FORKS: usize = 16;
+/// Proofs kept against one operator, without those of its lanes' forks, of which an epoch has one: contradictions cost nothing to make.
+const MAX_OF_ONE: usize = 64;
 
-/// Pairs of acks kept of one operator: the headers between them may take a megabyte.
-const MAX_ACK_PAIRS: usize = 2;
+/// The proofs that are kept.
+#[derive(Debug, Default)]
+pub(crate) struct Proofs {
+    list: Vec<Evidence>,
+    incidents: BTreeSet<[u8; 32]>,
+    against: BTreeMap<Address, usize>,
+}
 
-fn accused(evidence: &Evidence) -> Address {
+impl Proofs {
+    /// Those that the log holds.
+    pub(crate) fn restore(list: Vec<Evidence>, network: &NetworkId) -> Self {
+        let mut proofs = Self::default();
+        for evidence in list {
+            proofs.add(evidence, network);
+        }
+        proofs
+    }
+
+    pub(crate) fn list(&self) -> &[Evidence] {
+        &self.list
+    }
+
+    /// Takes a proof that holds. False if its incident is proved already, or if there is no room.
+    fn add(&mut self, evidence: Evidence, network: &NetworkId) -> bool {
+        let Some(incident) = evidence.incident(network) else { return false };
+        let operator = against(&evidence);
+        let of_one = self.against.get(&operator).copied().unwrap_or_default();
+        let room = if of_one == 0 { MAX_EVIDENCE } else { MAX_EVIDENCE - FIRST };
+        let is_fork = matches!(evidence, Evidence::Batches(_));
+        if self.list.len() >= room || (of_one >= MAX_OF_ONE && !is_fork) || !self.incidents.insert(incident) {
+            return false;
+        }
+        self.against.insert(operator, of_one + 1);
+        self.list.push(evidence);
+        true
+    }
+}
+
+/// Whose statements it holds.
+fn against(evidence: &Evidence) -> Address {
     match evidence {
         Evidence::Votes(pair) => pair.first.signer,
         Evidence::Proposals(pair) => pair.first.signer,
@@ -23,58 +63,29 @@ fn accused(evidence: &Evidence) -> Address {
     }
 }
 
-/// Whether another piece is kept, beside those that are. Whoever contradicts itself at each height must not leave others no room.
-pub(crate) fn has_room(kept: &[Evidence], new: &Evidence) -> bool {
-    let most = match new {
-        Evidence::Votes(_) | Evidence::Proposals(_) => MAX_STATEMENT_PAIRS,
-        Evidence::Batches(_) => MAX_FORKS,
-        Evidence::Acks(_) => MAX_ACK_PAIRS,
-    };
-    let alike = |other: &&Evidence| {
-        accused(other) == accused(new) && std::mem::discriminant(*other) == std::mem::discriminant(new)
-    };
-    kept.len() < MAX_EVIDENCE && !kept.contains(new) && kept.iter().filter(alike).count() < most
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use squad_types::{
-        Domain, HeaderHash, Height, KeyedHashSigner, NetworkId, Proposal, ProposalPair, Round, Verified, Vote,
-        VoteKind, VotePair,
-    };
-
-    fn votes(operator: u8, height: u64) -> Evidence {
-        let (domain, signer) = (Domain::new(NetworkId([1; 32])), KeyedHashSigner(Address([operator; 20])));
-        let vote = |block| {
-            let vote = Vote { kind: VoteKind::Prevote, height: Height(height), round: Round(0), block };
-            Verified::sign(vote, &domain, &signer).into_signed()
-        };
-        Evidence::Votes(VotePair { first: vote(None), second: vote(Some(HeaderHash([1; 32]))) })
-    }
-
-    fn proposals(operator: u8) -> Evidence {
-        let (domain, signer) = (Domain::new(NetworkId([1; 32])), KeyedHashSigner(Address([operator; 20])));
-        let proposal = |block| {
-            let proposal =
-                Proposal { height: Height(1), round: Round(0), block: HeaderHash([block; 32]), valid_round: None };
-            Verified::sign(proposal, &domain, &signer).into_signed()
-        };
-        Evidence::Proposals(ProposalPair { first: proposal(1), second: proposal(2) })
-    }
-
-    #[test]
-    fn who_is_guilty_at_every_height_leaves_room_for_other_faults_and_other_operators() {
-        let mut kept = Vec::new();
-        for height in 0..2_000 {
-            let new = votes(1, height);
-            if has_room(&kept, &new) {
-                kept.push(new);
-            }
+impl Sequencer {
+    pub(crate) fn accuse(&mut self, operator: Address, evidence: Evidence, outputs: &mut Outputs) {
+        if !self.evidence.add(evidence.clone(), &self.domain.network()) {
+            return;
         }
-        assert_eq!(kept, (0..4).map(|height| votes(1, height)).collect::<Vec<_>>());
-        assert!(!has_room(&kept, &votes(1, 0)));
-        assert!(has_room(&kept, &votes(2, 0)), "another operator's");
-        assert!(has_room(&kept, &proposals(1)), "another fault");
+        self.log(LogRecord::Evidence(Box::new(evidence.clone())), outputs);
+        self.send(Recipients::Everyone, Message::Evidence(Box::new(evidence.clone())), self.after_log(), outputs);
+        outputs.push(Output::Accused { operator, evidence: Box::new(evidence) });
+    }
+
+    pub(crate) fn on_evidence(&mut self, evidence: Evidence, accused: Address, outputs: &mut Outputs) {
+        // Only members answer with stake; anybody could sign contradictions with a fresh key.
+        let epochs = [self.ledger.epoch_of_next().previous(), Some(self.ledger.epoch_of_next())];
+        let member = epochs
+            .into_iter()
+            .flatten()
+            .any(|epoch| self.ledger.committee(epoch).is_some_and(|c| c.contains(&accused)));
+        if !member {
+            return;
+        }
+        match evidence {
+            Evidence::Batches(pair) => self.on_fork(pair, outputs),
+            other => self.accuse(accused, other, outputs),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::catchup::CatchUp;
 use crate::config::{Config, Memory};
+use crate::evidence::Proofs;
 use crate::fetch::Fetches;
 use crate::guard::{Guard, Remembered};
 use crate::judge::Judgements;
@@ -172,7 +173,7 @@ impl Sequencer {
             timers: Timers::default(),
             writes: Writes::default(),
             peers: BTreeSet::new(),
-            evidence: logged.evidence.clone(),
+            evidence: Proofs::restore(logged.evidence.clone(), &domain.network()),
             readies: BTreeMap::new(),
             precommitters: BTreeMap::new(),
             round: Round::ZERO,
@@ -254,7 +255,7 @@ impl Sequencer {
         for message in &logged.acks {
             self.mempool.restore_ack(message);
         }
-        self.mempool.close_forked(&self.evidence);
+        self.mempool.close_forked(self.evidence.list());
         self.guard.remember_lanes(current.minus(1), self.mempool.own_tops());
     }
 

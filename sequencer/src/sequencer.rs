@@ -3,6 +3,7 @@
 use crate::catchup::CatchUp;
 use crate::config::Config;
 use crate::decide::Precommitters;
+use crate::evidence::Proofs;
 use crate::fetch::Fetches;
 use crate::guard::Guard;
 use crate::input::{Input, Peer};
@@ -17,8 +18,8 @@ use crate::timers::{Timer, Timers};
 use squad_consensus::{Consensus, ProposerRotation, ProposerSchedule};
 use squad_mempool::{Mempool, MempoolConfig};
 use squad_types::{
-    Address, BatchId, Domain, Epoch, Evidence, Height, Message, Ready, Round, Signer, Timestamp, Verified, Verifier,
-    Vote, VoteKind,
+    Address, BatchId, Domain, Epoch, Height, Message, Ready, Round, Signer, Timestamp, Verified, Verifier, Vote,
+    VoteKind,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -53,7 +54,7 @@ pub struct Sequencer {
     pub(crate) timers: Timers,
     pub(crate) writes: Writes,
     pub(crate) peers: BTreeSet<Peer>,
-    pub(crate) evidence: Vec<Evidence>,
+    pub(crate) evidence: Proofs,
     /// Newcomers who are ready and whose readiness was not ordered yet.
     pub(crate) readies: BTreeMap<Address, Verified<Ready>>,
     pub(crate) precommitters: Precommitters,

@@ -53,7 +53,7 @@ impl Sequencer {
             operators_connected: self.peers.iter().filter(|peer| matches!(peer, crate::Peer::Operator(_))).count(),
             peers: self.peers.len(),
             mempool: self.mempool.stats(),
-            accused: self.evidence.len(),
+            accused: self.evidence.list().len(),
         }
     }
 
@@ -76,6 +76,6 @@ impl Sequencer {
 
     /// Proofs of misbehaviour found so far.
     pub fn evidence(&self) -> &[squad_types::Evidence] {
-        &self.evidence
+        self.evidence.list()
     }
 }

@@ -40,7 +40,7 @@ use crate::network::NodeIndex;
 use crate::queue::Instant;
 use crate::rng::Rng;
 use squad_sequencer::{Sequencer, VerifiedResponse};
-use squad_types::{Domain, Message, Response, Signer, VerifiedMessage};
+use squad_types::{Address, Domain, Message, Response, Signer, VerifiedMessage};
 use std::sync::Arc;
 
 /// What a behaviour may use.
@@ -53,8 +53,8 @@ pub struct Tools<'a> {
     pub now: Instant,
     /// Its luck.
     pub rng: &'a mut Rng,
-    /// How many nodes operators have; they are numbered from 0.
-    pub peers: usize,
+    /// The operators of the nodes that have one, which are numbered from 0.
+    pub operators: &'a [Address],
     /// The node's own, honest part, while it runs.
     pub sequencer: Option<&'a Sequencer>,
 }

@@ -11,7 +11,6 @@ mod waits;
 use l1::{SettlementLayer, View};
 
 use config::hears;
-pub(crate) use config::node_of;
 pub use config::{ClusterConfig, FOLLOWER_PEERS, StakeTableChange, max_transaction_bytes, namespaces};
 use waits::Waits;
 
@@ -19,6 +18,7 @@ use crate::byzantine::Behaviour;
 use crate::cpu::{Cores, Counter, CountingSigner, CountingVerifier, Cpu};
 use crate::disk::Stream;
 use crate::invariants::{Invariants, Violation};
+use crate::keys::{Keys, RunSigner};
 use crate::network::pipe::Pipe;
 use crate::network::{Network, NodeIndex};
 use crate::node::Node;
@@ -150,6 +150,9 @@ pub struct Cluster {
     views: Vec<Arc<View>>,
     connections: Vec<Option<Connection>>,
     domain: Domain,
+    keys: Keys,
+    /// Of the nodes that have an operator.
+    signers: Vec<RunSigner>,
     addresses: Vec<Address>,
     operators: BTreeMap<Address, Vec<NodeIndex>>,
     first_follower: NodeIndex,
@@ -172,10 +175,9 @@ impl Cluster {
         let mut rng = Rng::new(config.seed);
         let genesis = config.genesis();
         genesis.check().unwrap_or_else(|error| panic!("the cluster's genesis is unusable: {error}"));
-        let own = 0..config.operators() + config.twins.len();
-        let addresses: Vec<Address> = own
-            .map(|node| config::address(config.twins.get(node.wrapping_sub(config.operators())).map_or(node, |of| *of)))
-            .collect();
+        let own = (0..config.operators()).chain(config.twins.iter().copied());
+        let signers: Vec<RunSigner> = own.map(|number| config.keys.signer(number)).collect();
+        let addresses: Vec<Address> = signers.iter().map(Signer::address).collect();
         let mut operators: BTreeMap<Address, Vec<NodeIndex>> = BTreeMap::new();
         for (node, address) in addresses.iter().enumerate() {
             operators.entry(*address).or_default().push(node);
@@ -187,10 +189,10 @@ impl Cluster {
         let shared = config.shared_cores.map(Cores::new);
         for (node, view) in views.iter().enumerate() {
             let counter = Arc::new(Counter::default());
-            let signer = addresses
+            let signer = signers
                 .get(node)
-                .map(|address| Arc::new(CountingSigner(*address, Arc::clone(&counter))) as Arc<dyn Signer>);
-            let verifier: Arc<dyn Verifier> = Arc::new(CountingVerifier(Arc::clone(&counter)));
+                .map(|signer| Arc::new(CountingSigner(signer.clone(), Arc::clone(&counter))) as Arc<dyn Signer>);
+            let verifier: Arc<dyn Verifier> = Arc::new(CountingVerifier(config.keys.verifier(), Arc::clone(&counter)));
             let stakes = Arc::clone(view) as Arc<dyn StakeTable>;
             let mut own = Config::new(genesis.clone(), signer, verifier, stakes);
             config.adjust(&mut own);
@@ -201,7 +203,7 @@ impl Cluster {
         let connection = |(up, down): (u64, u64)| Connection { up: Pipe::new(up), down: Pipe::new(down) };
         let domain = Domain::new(genesis.network_id());
         let links = rng.fork(1);
-        let mut invariants = Invariants::new(domain, &genesis);
+        let mut invariants = Invariants::new(domain, config.keys.verifier(), &genesis);
         config.twins.iter().for_each(|node| invariants.corrupt(addresses[*node]));
         Self {
             network: Network::new(config.links, config.places.clone(), links),
@@ -227,6 +229,8 @@ impl Cluster {
             connections: (0..config.nodes()).map(|_| config.bandwidth.map(connection)).collect(),
             domain,
             first_follower: addresses.len(),
+            keys: config.keys,
+            signers,
             addresses,
             operators,
             scratch: Vec::new(),

@@ -1,9 +1,10 @@
 //! A node's processor: workers that check what arrives, one thread that runs the sequencer, and what each thing costs.
 
 use crate::cluster::Work;
+use crate::keys::RunSigner;
 use crate::packet::{Kind, Parcel};
 use crate::queue::Instant;
-use squad_types::{Address, KeyedHashSigner, KeyedHashVerifier, Signature, Signer, SigningDigest, Verifier};
+use squad_types::{Address, Signature, Signer, SigningDigest, Verifier};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,7 +56,7 @@ impl CostTable {
     }
 }
 
-/// Signs and verifies with keyed hashes, and counts.
+/// How much was signed and verified.
 #[derive(Debug, Default)]
 pub struct Counter {
     signed: AtomicU64,
@@ -69,26 +70,26 @@ impl Counter {
 }
 
 /// A signer that counts.
-pub struct CountingSigner(pub Address, pub Arc<Counter>);
+pub struct CountingSigner(pub RunSigner, pub Arc<Counter>);
 
 impl Signer for CountingSigner {
     fn address(&self) -> Address {
-        self.0
+        self.0.address()
     }
 
     fn sign(&self, digest: &SigningDigest) -> Signature {
         self.1.signed.fetch_add(1, Ordering::Relaxed);
-        KeyedHashSigner(self.0).sign(digest)
+        self.0.sign(digest)
     }
 }
 
 /// A verifier that counts.
-pub struct CountingVerifier(pub Arc<Counter>);
+pub struct CountingVerifier(pub &'static dyn Verifier, pub Arc<Counter>);
 
 impl Verifier for CountingVerifier {
     fn verify(&self, digest: &SigningDigest, signer: &Address, signature: &Signature) -> bool {
-        self.0.verified.fetch_add(1, Ordering::Relaxed);
-        KeyedHashVerifier.verify(digest, signer, signature)
+        self.1.verified.fetch_add(1, Ordering::Relaxed);
+        self.0.verify(digest, signer, signature)
     }
 }
 

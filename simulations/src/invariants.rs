@@ -16,7 +16,7 @@ use crate::network::NodeIndex;
 use crate::node::Node;
 use crate::queue::Instant;
 use squad_sequencer::{Output, VerifiedResponse};
-use squad_types::{Address, Committee, Domain, Epoch, Genesis, TxId, VerifiedMessage};
+use squad_types::{Address, Committee, Domain, Epoch, Genesis, TxId, VerifiedMessage, Verifier};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -73,6 +73,7 @@ pub(crate) use holds;
 /// What all invariants may look at.
 pub(crate) struct Known {
     domain: Domain,
+    verifier: &'static dyn Verifier,
     committees: BTreeMap<Epoch, Arc<Committee>>,
     /// Operators that misbehave: nothing is promised about what they say.
     byzantine: BTreeSet<Address>,
@@ -105,10 +106,11 @@ pub struct Invariants {
 
 impl Invariants {
     /// Nothing seen yet.
-    pub fn new(domain: Domain, genesis: &Genesis) -> Self {
+    pub fn new(domain: Domain, verifier: &'static dyn Verifier, genesis: &Genesis) -> Self {
         let first = genesis.committee().ok().map(|committee| (committee.epoch(), Arc::new(committee)));
         let known = Known {
             domain,
+            verifier,
             committees: first.into_iter().collect(),
             byzantine: BTreeSet::new(),
             forgetful: BTreeSet::new(),

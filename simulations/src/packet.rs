@@ -2,7 +2,7 @@
 
 use crate::network::NodeIndex;
 use squad_sequencer::{AskId, RequestId};
-use squad_types::{Domain, Encode, Evidence, KeyedHashVerifier, Message, Request, Response, VerifiedMessage};
+use squad_types::{Domain, Encode, Evidence, Message, Request, Response, VerifiedMessage, Verifier};
 use std::sync::Arc;
 
 /// Kinds of traffic, for counting and for what they cost.
@@ -102,7 +102,7 @@ pub struct Packet {
 
 impl Packet {
     /// Checks a message once. `scratch` is a buffer to encode into.
-    pub fn new(message: &Message, domain: &Domain, scratch: &mut Vec<u8>) -> Self {
+    pub fn new(message: &Message, domain: &Domain, verifier: &dyn Verifier, scratch: &mut Vec<u8>) -> Self {
         let kind = Kind::of(message);
         scratch.clear();
         message.encode(scratch);
@@ -114,7 +114,7 @@ impl Packet {
             },
             _ => 1,
         };
-        let verified = message.clone().verify(domain, &KeyedHashVerifier).ok();
+        let verified = message.clone().verify(domain, verifier).ok();
         Self { kind, bytes: scratch.len() as u32, signatures, gossip: None, verified }
     }
 }

@@ -7,8 +7,9 @@ mod finish;
 pub use build::BuildError;
 pub use finish::{Failure, Outcome, Verdict, quiet_guarded_panics};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterConfig};
 use crate::disk::Disk;
+use crate::keys::Keys;
 use crate::network::NodeIndex;
 use crate::queue::{Instant, Queue};
 use crate::rng::Rng;
@@ -72,7 +73,12 @@ pub struct Simulation {
 impl Simulation {
     /// Makes the cluster; nothing runs yet.
     pub fn new(scenario: Scenario) -> Result<Self, BuildError> {
-        let config = build::config(&scenario)?;
+        Self::signing_with(Keys::default(), scenario)
+    }
+
+    /// The same, with what operators sign with.
+    pub fn signing_with(keys: Keys, scenario: Scenario) -> Result<Self, BuildError> {
+        let config = ClusterConfig { keys, ..build::config(&scenario)? };
         let mut cluster = Cluster::new(&config);
         cluster.strict = false;
         let mut rng = Rng::new(scenario.seed ^ 0x51ac_u64.rotate_left(32));

@@ -6,8 +6,9 @@ use crate::packet::{Kind, Parcel};
 use crate::queue::Instant;
 use crate::replay::Recorder;
 use crate::trace::Trace;
+use crate::witness::Witness;
 use squad_sequencer::{Notice, Output};
-use squad_types::Address;
+use squad_types::{Address, Message, Response};
 use std::collections::BTreeMap;
 
 /// The watchers of a run.
@@ -19,6 +20,8 @@ pub struct Watch {
     pub recorder: Option<Box<Recorder>>,
     /// When operators can answer their clients.
     pub clients: Option<Clients>,
+    /// What operators sign, and the evidence that they find.
+    pub witness: Option<Box<Witness>>,
 }
 
 impl Watch {
@@ -66,6 +69,23 @@ impl Watch {
         }
         if let Some(clients) = &mut self.clients {
             clients.output(at, node, output);
+        }
+        if let (Some(witness), Output::Accused { operator, evidence }) = (&mut self.witness, output) {
+            witness.accused(*operator, evidence);
+        }
+    }
+
+    /// Somebody says something, whose signatures hold.
+    pub(crate) fn said(&mut self, message: &Message) {
+        if let Some(witness) = &mut self.witness {
+            witness.said(message);
+        }
+    }
+
+    /// Somebody answers.
+    pub(crate) fn answered(&mut self, response: &Response) {
+        if let Some(witness) = &mut self.witness {
+            witness.answered(response);
         }
     }
 

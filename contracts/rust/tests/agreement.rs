@@ -3,29 +3,15 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
+#[path = "common/judge.rs"]
+mod judge;
 
-use bytes::Bytes;
-use common::{CASES, Deployed, Draw, SHARDS};
-use squad_contracts::Judged;
+use common::{CASES, Draw, SHARDS};
+use judge::{Judge, by_rust};
 use squad_types::*;
 use std::collections::BTreeMap;
 
 const NETWORK: NetworkId = NetworkId([0x51; 32]);
-
-struct Judge(Deployed);
-
-impl Judge {
-    fn deploy() -> Self {
-        Self(Deployed::create(squad_contracts::evidence_verifier().create_for(&NETWORK), 0))
-    }
-
-    /// What the contract says, and the gas that it took.
-    fn judge(&mut self, evidence: &[u8]) -> (Option<Judged>, u64) {
-        let result = self.0.call(squad_contracts::judge(evidence));
-        let answer = result.is_success().then(|| squad_contracts::judged(result.output().unwrap()).unwrap());
-        (answer, result.tx_gas_used())
-    }
-}
 
 /// Makes evidence: mostly true, now and then with something that takes the contradiction away.
 struct Maker {
@@ -172,17 +158,11 @@ impl Maker {
     }
 }
 
-fn by_rust(domain: &Domain, bytes: &[u8]) -> Option<Judged> {
-    let evidence = Evidence::from_bytes(Bytes::copy_from_slice(bytes)).ok()?;
-    let operator = evidence.verify(domain, &EcdsaVerifier).ok()?;
-    Some(Judged { operator, incident: evidence.incident(&NETWORK).unwrap() })
-}
-
 /// Kinds of evidence, and how many of each accuse somebody and how many do not.
 type Counts = BTreeMap<Option<u8>, (u64, u64)>;
 
 fn agree(seed: u64, cases: u64) -> Counts {
-    let (mut maker, mut judge) = (Maker::new(seed), Judge::deploy());
+    let (mut maker, mut judge) = (Maker::new(seed), Judge::deploy(&NETWORK));
     let mut counts = Counts::new();
     for case in 0..cases {
         let evidence = maker.evidence();
@@ -222,7 +202,7 @@ fn pair(maker: &Maker, first: Vote, second: Vote) -> Vec<u8> {
 
 #[test]
 fn one_incident_has_one_id_whoever_proves_it_and_however() {
-    let (maker, mut judge) = (Maker::new(2), Judge::deploy());
+    let (maker, mut judge) = (Maker::new(2), Judge::deploy(&NETWORK));
     let mut id = |first, second| judge.judge(&pair(&maker, first, second)).0.unwrap().incident;
     let precommit = |block| vote(9, 2, VoteKind::Precommit, block);
     let (one, two, three) = (precommit(Some(1)), precommit(Some(2)), precommit(Some(3)));
@@ -238,7 +218,7 @@ fn one_incident_has_one_id_whoever_proves_it_and_however() {
 
 #[test]
 fn what_no_honest_operator_may_be_accused_of() {
-    let (maker, mut judge) = (Maker::new(3), Judge::deploy());
+    let (maker, mut judge) = (Maker::new(3), Judge::deploy(&NETWORK));
     let precommit = |round, block| vote(9, round, VoteKind::Precommit, block);
     let legal = [
         ("two precommits in different rounds", pair(&maker, precommit(0, Some(1)), precommit(1, Some(2)))),
@@ -271,7 +251,7 @@ fn what_no_honest_operator_may_be_accused_of() {
 /// Prints what judging costs: `cargo test -p squad-contracts gas -- --nocapture`.
 #[test]
 fn gas_is_far_below_a_block_for_evidence_of_every_kind() {
-    let (mut maker, mut judge) = (Maker::new(4), Judge::deploy());
+    let (mut maker, mut judge) = (Maker::new(4), Judge::deploy(&NETWORK));
     let mut most = [0; 4];
     for _ in 0..2_000 {
         let bytes = maker.evidence().to_bytes();

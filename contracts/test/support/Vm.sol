@@ -18,14 +18,15 @@ interface Vm {
     function chainId(uint256 id) external;
     /// What `block.number` says after `roll`: the compiler takes that for a constant.
     function getBlockNumber() external view returns (uint256);
-    function skip(bool whether) external;
-    function exists(string calldata path) external view returns (bool);
     function readFile(string calldata path) external view returns (string memory);
     function parseJsonBytes(string calldata json, string calldata key) external pure returns (bytes memory);
     function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);
     function getNonce(address account) external view returns (uint64);
     function lastCallGas() external view returns (Gas memory);
     function mockCall(address callee, bytes calldata data, bytes calldata answer) external;
+    function mockCallRevert(address callee, bytes calldata data, bytes calldata reason) external;
+    function clearMockedCalls() external;
+    function etch(address account, bytes calldata code) external;
     function expectRevert(bytes4 selector) external;
     function expectRevert(bytes calldata expected) external;
     function expectRevert() external;

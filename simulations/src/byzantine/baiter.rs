@@ -1,7 +1,6 @@
 //! Shows its batches to the next proposer first, which may cut them before anybody else has them.
 
 use super::{Behaviour, Sent, Tools};
-use crate::cluster::node_of;
 use crate::network::NodeIndex;
 use squad_types::{Message, Response, Round};
 use std::sync::Arc;
@@ -18,7 +17,8 @@ impl Behaviour for Baiter {
         let Message::Batch(_) = message.as_ref() else { return Sent::as_is(message) };
         // Who would propose in the next round proposes at the next height.
         let mut next = [0, 1].into_iter().filter_map(|round| tools.sequencer?.proposer_of(Round(round)));
-        let is_bait = next.any(|proposer| node_of(&proposer) == to);
+        let node_of = |proposer| tools.operators.iter().position(|operator| *operator == proposer);
+        let is_bait = next.any(|proposer| node_of(proposer) == Some(to));
         if is_bait { Sent::as_is(message) } else { vec![Sent::later(message, self.by_ms)] }
     }
 

@@ -113,7 +113,7 @@ impl Behaviour for Forger {
 
     fn volunteers(&mut self, tools: &mut Tools<'_>) -> Vec<(NodeIndex, Sent)> {
         let mut said = Vec::new();
-        for peer in 0..tools.peers {
+        for peer in 0..tools.operators.len() {
             said.extend(self.forged(tools).map(|message| (peer, Sent::now(message))));
         }
         said

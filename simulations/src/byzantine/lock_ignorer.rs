@@ -45,6 +45,6 @@ impl Behaviour for LockIgnoringVoter {
         let Some(((height, round), block)) = self.proposed.last_key_value() else { return Vec::new() };
         let vote = Vote { kind: VoteKind::Precommit, height: *height, round: *round, block: Some(*block) };
         let vote = Message::Vote(Verified::sign(vote, tools.domain, tools.signer).into_signed());
-        (0..tools.peers).map(|peer| (peer, Sent::now(vote.clone()))).collect()
+        (0..tools.operators.len()).map(|peer| (peer, Sent::now(vote.clone()))).collect()
     }
 }

@@ -46,7 +46,7 @@ impl Behaviour for Replayer {
         let mut said = Vec::new();
         for _ in 0..AT_ONCE.min(self.heard.len()) {
             let which = tools.rng.below(self.heard.len() as u64) as usize;
-            let to = tools.rng.below(tools.peers as u64) as usize;
+            let to = tools.rng.below(tools.operators.len() as u64) as usize;
             said.push((to, Sent { message: Arc::clone(&self.heard[which]), later_ms: 0 }));
         }
         said

@@ -24,7 +24,7 @@ impl Behaviour for Spammer {
     fn volunteers(&mut self, tools: &mut Tools<'_>) -> Vec<(NodeIndex, Sent)> {
         let Some(height) = tools.sequencer.map(|sequencer| sequencer.ledger().height()) else { return Vec::new() };
         let mut said = Vec::new();
-        for peer in 0..tools.peers {
+        for peer in 0..tools.operators.len() {
             for _ in 0..FAR_VOTES {
                 let kind = if tools.rng.per_mille(500) { VoteKind::Prevote } else { VoteKind::Precommit };
                 let height = height.plus(tools.rng.below(5));

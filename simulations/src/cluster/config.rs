@@ -1,14 +1,15 @@
 //! What a cluster is made of.
 
 use crate::cpu::CostTable;
+use crate::keys::Keys;
 use crate::network::places::Places;
 use crate::network::{Links, NodeIndex};
 use crate::rng::Durations;
 use squad_sequencer::Config;
 use squad_types::limits::MAX_TRANSACTION_BYTES;
 use squad_types::{
-    Address, Genesis, Member, NamespaceId, NamespaceKind, NamespaceSpec, OrderingPolicy, Params, Stake, Timestamp,
-    WriteAccess,
+    Address, Genesis, Member, NamespaceId, NamespaceKind, NamespaceSpec, OrderingPolicy, Params, Signer as _, Stake,
+    Timestamp, WriteAccess,
 };
 
 /// What a cluster is made of.
@@ -42,6 +43,8 @@ pub struct ClusterConfig {
     pub wake_times: Option<Durations>,
     /// Changes of stake.
     pub stake_changes: Vec<StakeTableChange>,
+    /// What operators sign with.
+    pub keys: Keys,
     /// A node this many heights behind starts from a snapshot.
     pub snapshot_gap: u64,
     /// Heights between two checkpoints.
@@ -87,6 +90,7 @@ impl ClusterConfig {
             sync_times: Durations::Even(500, 0),
             wake_times: None,
             stake_changes: Vec::new(),
+            keys: Keys::Hashed,
             snapshot_gap: 10_000,
             checkpoint_interval: 16,
         }
@@ -104,36 +108,33 @@ impl ClusterConfig {
 
     /// The network's genesis.
     pub fn genesis(&self) -> Genesis {
-        let member = |(node, stake): (usize, &u64)| Member { address: address(node), stake: Stake(*stake) };
         Genesis {
             name: "simulated".to_owned(),
             time: Timestamp(super::START.0 / 1_000),
             params: self.params.clone(),
             namespaces: namespaces(max_transaction_bytes(&self.params, self.stakes.len())),
-            validators: self.stakes.iter().enumerate().map(member).collect(),
+            validators: self.members(self.stakes.iter().copied().enumerate()),
             settlement: None,
         }
+    }
+
+    /// The operator that a node of its own number runs for.
+    pub(super) fn address(&self, node: NodeIndex) -> Address {
+        self.keys.signer(node).address()
+    }
+
+    /// Members in the order of a committee, from nodes with their stakes.
+    pub(super) fn members(&self, stakes: impl Iterator<Item = (NodeIndex, u64)>) -> Vec<Member> {
+        let member = |(node, stake)| Member { address: self.address(node), stake: Stake(stake) };
+        let mut members: Vec<Member> = stakes.map(member).collect();
+        members.sort_by_key(|member| member.address);
+        members
     }
 
     pub(super) fn adjust(&self, config: &mut Config) {
         config.snapshot_gap = self.snapshot_gap;
         config.checkpoint_interval = self.checkpoint_interval;
     }
-}
-
-/// The operator that a node of its own number runs for.
-pub(super) fn address(node: NodeIndex) -> Address {
-    let mut bytes = [0; 20];
-    bytes[0] = 0xa0;
-    bytes[12..].copy_from_slice(&(node as u64).to_be_bytes());
-    Address(bytes)
-}
-
-/// The node of its own number that runs for an operator: the other way of [`address`].
-pub(crate) fn node_of(address: &Address) -> NodeIndex {
-    let mut number = [0; 8];
-    number.copy_from_slice(&address.0[12..]);
-    u64::from_be_bytes(number) as NodeIndex
 }
 
 /// The largest transaction that simulated networks take: as large as the protocol allows, if it fits a batch.

@@ -9,7 +9,7 @@ use crate::node::Effect;
 use crate::packet::{Body, Kind, Parcel, Question};
 use crate::queue::Instant;
 use squad_sequencer::{AskId, Input, Output, Reply, RequestId, VerifiedResponse};
-use squad_types::{Address, KeyedHashVerifier, Request};
+use squad_types::{Address, Request};
 use std::sync::Arc;
 
 impl Cluster {
@@ -133,7 +133,7 @@ impl Cluster {
             Body::Answer(answer) => {
                 let (ask, response) = *answer;
                 if self.nodes[node].life as u32 == parcel.life {
-                    let verified = VerifiedResponse::verify(response, &self.domain, &KeyedHashVerifier).ok();
+                    let verified = VerifiedResponse::verify(response, &self.domain, self.keys.verifier()).ok();
                     let verified = verified.filter(|answer| self.hears_answer(node, answer));
                     if let Some(answer) = &verified {
                         let operator = self.address(node);
@@ -235,6 +235,7 @@ impl Cluster {
             Reply::FromStore(query) => self.nodes[node].disk.answer(query),
         };
         let Some(response) = self.misanswer(node, question.asker, response) else { return };
+        self.watch.answered(&response);
         let bytes = crate::packet::size(&response, &mut self.scratch);
         let body = Body::Answer(Box::new((question.ask, response)));
         let parcel = Parcel { from: node as u32, to: question.asker as u32, bytes, life: question.asker_life, body };

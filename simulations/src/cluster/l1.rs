@@ -1,12 +1,11 @@
 //! The settlement layer and its stake table, as each node sees it: all see the same blocks, each in its own time.
 
-use super::config::address;
 use super::{Cluster, ClusterConfig, Event, StakeTableChange};
 use crate::network::NodeIndex;
 use crate::queue::Instant;
 use squad_sequencer::Input;
 use squad_sequencer::ledger::{GenesisStakeTable, StakeTable};
-use squad_types::{Digest, Epoch, Genesis, L1Anchor, Member, Stake};
+use squad_types::{Digest, Epoch, Genesis, L1Anchor, Member};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -35,14 +34,13 @@ pub(crate) struct SettlementLayer {
 
 impl SettlementLayer {
     pub(crate) fn of(config: &ClusterConfig, genesis: &Genesis) -> Arc<Self> {
-        let member = |(node, stake): &(NodeIndex, u64)| Member { address: address(*node), stake: Stake(*stake) };
         let mut changes: Vec<&StakeTableChange> = config.stake_changes.iter().collect();
         changes.sort_by_key(|change| change.epoch);
         let mut table = GenesisStakeTable::new(genesis);
         let mut tables = vec![Table { epoch: Epoch::ZERO, at: Instant::default(), stakes: table.clone() }];
         for change in changes {
             let epoch = Epoch(change.epoch);
-            table = table.with_change(epoch, change.table.iter().map(member).collect());
+            table = table.with_change(epoch, config.members(change.table.iter().copied()));
             tables.push(Table { epoch, at: super::START.plus_ms(change.at_ms), stakes: table.clone() });
         }
         Arc::new(Self { tables, now: AtomicU64::new(0) })

@@ -6,7 +6,7 @@ use crate::network::NodeIndex;
 use crate::packet::{Body, Packet, Parcel};
 use crate::queue::Instant;
 use squad_sequencer::{Peer, Recipients, VerifiedResponse};
-use squad_types::{KeyedHashSigner, Message, Response, VerifiedMessage};
+use squad_types::{Message, Response, VerifiedMessage};
 use std::sync::Arc;
 
 /// Messages for everyone that a node remembers to have had.
@@ -84,7 +84,10 @@ impl Cluster {
     }
 
     fn pack(&mut self, message: &Message, for_everyone: bool) -> Arc<Packet> {
-        let mut packet = Packet::new(message, &self.domain, &mut self.scratch);
+        let mut packet = Packet::new(message, &self.domain, self.keys.verifier(), &mut self.scratch);
+        if packet.verified.is_some() {
+            self.watch.said(message);
+        }
         if for_everyone && packet.verified.is_some() {
             self.gossiped += 1;
             packet.gossip = Some(self.gossiped);
@@ -125,13 +128,13 @@ impl Cluster {
         run: impl FnOnce(&mut dyn crate::byzantine::Behaviour, &mut Tools<'_>) -> T,
     ) -> T {
         let Some(mut behaviour) = self.behaviours.remove(&node) else { return T::default() };
-        let signer = KeyedHashSigner(self.address(node));
+        let signer = self.signers[node].clone();
         let mut tools = Tools {
             signer: &signer,
             domain: &self.domain,
             now: self.now,
             rng: &mut self.rng,
-            peers: self.first_follower,
+            operators: &self.addresses,
             sequencer: self.nodes[node].sequencer.as_ref(),
         };
         let result = run(behaviour.as_mut(), &mut tools);

@@ -3,7 +3,7 @@
 use super::{Held, Known, Observed, holds};
 use crate::queue::Instant;
 use squad_sequencer::Output;
-use squad_types::{CommitCertificate, Height, KeyedHashVerifier, TxId};
+use squad_types::{CommitCertificate, Height, TxId};
 use std::collections::BTreeMap;
 
 #[derive(Default)]
@@ -24,7 +24,7 @@ impl Confirmations {
             Output::Ordered(decision) => self.ordered(&decision.block, known)?,
             Output::Secured { batch, certificate } => {
                 if let Some(committee) = known.committees.get(&batch.header().epoch) {
-                    let checked = certificate.verify(&known.domain, committee, &KeyedHashVerifier);
+                    let checked = certificate.verify(&known.domain, committee, known.verifier);
                     holds!(
                         checked.as_ref() == Ok(&batch.tip()),
                         "confirmations",
@@ -57,7 +57,7 @@ impl Confirmations {
         if checked.contains(&block.certificate) {
             return Ok(());
         }
-        let outcome = block.certificate.verify(&known.domain, committee, &KeyedHashVerifier);
+        let outcome = block.certificate.verify(&known.domain, committee, known.verifier);
         let height = header.height;
         holds!(
             outcome.is_ok(),

@@ -2,7 +2,7 @@
 
 use super::{Held, Known, Observed, holds};
 use squad_sequencer::Output;
-use squad_types::{Address, KeyedHashVerifier};
+use squad_types::Address;
 use std::collections::BTreeMap;
 
 #[derive(Default)]
@@ -13,7 +13,7 @@ pub(super) struct HonestNeverAccused {
 impl HonestNeverAccused {
     pub(super) fn observe(&mut self, observed: &Observed<'_>, known: &Known) -> Held {
         let Output::Accused { operator, evidence } = observed.output else { return Ok(()) };
-        let proved = evidence.verify(&known.domain, &KeyedHashVerifier);
+        let proved = evidence.verify(&known.domain, known.verifier);
         holds!(proved.as_ref() == Ok(operator), "evidence", "evidence against {operator} proves {proved:?}");
         let (node, honest) = (observed.node, known.is_honest(operator));
         holds!(!honest, "evidence", "node {node} accuses honest {operator}: {evidence:?}");

@@ -8,8 +8,7 @@ use super::{Known, Violation, holds};
 use crate::node::Node;
 use serde::Serialize;
 use squad_types::{
-    Address, CommitCertificate, Committee, Domain, Evidence, Height, KeyedHashVerifier, Signature, Signed, Stake,
-    ValidatorIndex, VotePair,
+    Address, CommitCertificate, Committee, Evidence, Height, Signature, Signed, Stake, ValidatorIndex, VotePair,
 };
 use std::fmt;
 
@@ -39,7 +38,7 @@ impl Fork {
     ) -> Result<Self, Violation> {
         let height = first.height;
         for certificate in [first, second] {
-            let checked = certificate.verify(&known.domain, committee, &KeyedHashVerifier);
+            let checked = certificate.verify(&known.domain, committee, known.verifier);
             holds!(checked.is_ok(), "forks", "a certificate of the fork at height {height} does not hold: {checked:?}");
             let mut kept = nodes.iter().filter_map(|node| node.disk.stored_block(height));
             holds!(
@@ -49,7 +48,7 @@ impl Fork {
                 certificate.block
             );
         }
-        let named = who_signed_both(first, second, committee, &known.domain);
+        let named = who_signed_both(first, second, committee, known);
         let stake = Stake(named.iter().map(|operator| committee.stake_of(operator).0).sum());
         let honest = named.iter().find(|operator| known.is_honest(operator));
         holds!(honest.is_none(), "forks", "the fork at height {height} names honest {honest:?}");
@@ -84,7 +83,7 @@ fn who_signed_both(
     first: &CommitCertificate,
     second: &CommitCertificate,
     committee: &Committee,
-    domain: &Domain,
+    known: &Known,
 ) -> Vec<Address> {
     let signature = |of: &CommitCertificate, index: ValidatorIndex| -> Option<Signature> {
         let at = of.signers.iter().position(|signer| signer == index)?;
@@ -95,7 +94,7 @@ fn who_signed_both(
         let signed =
             |of: &CommitCertificate| Some(Signed { statement: of.vote(), signer, signature: signature(of, index)? });
         let pair = VotePair { first: signed(first)?, second: signed(second)? };
-        Evidence::Votes(pair).verify(domain, &KeyedHashVerifier).ok()
+        Evidence::Votes(pair).verify(&known.domain, known.verifier).ok()
     };
     first.signers.iter().filter_map(proved).collect()
 }

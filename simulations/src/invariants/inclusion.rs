@@ -87,9 +87,10 @@ impl Inclusion {
         match message {
             VerifiedMessage::Ack(ack, entries) => self.learn(at, node, ack.signed(), entries, known),
             VerifiedMessage::Secured(certificate) => {
-                let checked = known.committees.get(&certificate.lane.epoch).is_some_and(|committee| {
-                    certificate.verify(&known.domain, committee, &squad_types::KeyedHashVerifier).is_ok()
-                });
+                let checked = known
+                    .committees
+                    .get(&certificate.lane.epoch)
+                    .is_some_and(|committee| certificate.verify(&known.domain, committee, known.verifier).is_ok());
                 if let Some(tip) = certificate.tip().filter(|_| checked) {
                     let learned = self.mind(at).learned.entry(certificate.lane).or_insert(tip);
                     *learned = (*learned).max(tip);

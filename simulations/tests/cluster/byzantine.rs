@@ -2,10 +2,10 @@
 
 use squad_sequencer::Memory;
 use squad_simulations::byzantine::{
-    Baiter, Behaviour, EquivocatingProposer, EquivocatingVoter, LaneForker, Silent, Tools,
+    Baiter, Behaviour, EquivocatingProposer, EquivocatingVoter, LaneForker, Sent, Silent, Tools,
 };
 use squad_simulations::{Cluster, ClusterConfig};
-use squad_types::{Height, Response, Round};
+use squad_types::{Evidence, HeaderHash, Height, Message, Response, Round, Verified, Vote, VoteKind, VotePair};
 
 fn loaded(cluster: &mut Cluster, nodes: usize, steps: usize) -> Vec<squad_types::TxId> {
     let mut ids = Vec::new();
@@ -50,6 +50,39 @@ fn an_equivocating_voter_is_caught_and_stops_nothing() {
     assert!(cluster.run_until(20_000, |c| ids.iter().all(|id| c.invariants.ordered_at(id).is_some())));
     let culprit = cluster.address(1);
     assert!(cluster.invariants.accused().contains_key(&culprit));
+}
+
+/// Has itself accused: of another contradiction each time, at heights that nobody is at.
+struct SelfAccuser(u64);
+
+impl Behaviour for SelfAccuser {
+    fn volunteers(&mut self, tools: &mut Tools<'_>) -> Vec<(usize, Sent)> {
+        let mut evidence = || {
+            self.0 += 1;
+            let vote = |block| {
+                let (kind, height) = (VoteKind::Precommit, Height(1_000_000 + self.0));
+                let vote = Vote { kind, height, round: Round::ZERO, block: Some(HeaderHash([block; 32])) };
+                Verified::sign(vote, tools.domain, tools.signer).into_signed()
+            };
+            Message::Evidence(Box::new(Evidence::Votes(VotePair { first: vote(1), second: vote(2) })))
+        };
+        (0..60).map(|_| (0, Sent::now(evidence()))).collect()
+    }
+}
+
+#[test]
+fn who_has_itself_accused_a_thousand_times_hides_nobody_else() {
+    let mut cluster = Cluster::new(&ClusterConfig::equal(45, 7));
+    cluster.corrupt(6, SelfAccuser(0));
+    cluster.start_all();
+    cluster.run(2_000);
+    assert!(cluster.invariants.accused()[&cluster.address(6)] > 0, "nobody noticed");
+    cluster.corrupt(5, EquivocatingVoter);
+    loaded(&mut cluster, 5, 40);
+    let culprit = cluster.address(5);
+    assert!(cluster.run_until(10_000, |c| c.invariants.accused().contains_key(&culprit)), "it goes unnoticed");
+    let kept = |node: usize| cluster.nodes[node].sequencer.as_ref().unwrap().evidence().len();
+    assert!((0..5).all(|node| kept(node) < 200), "{} pieces are kept", kept(0));
 }
 
 #[test]
