@@ -1,22 +1,15 @@
 // EigenLayer and the network's contracts, as operators use them.
 import { readFileSync } from 'node:fs'
-import { decodeFunctionResult, encodeAbiParameters, encodeDeployData, encodeFunctionData, parseAbi, serializeSignature, zeroAddress } from 'viem'
-import { sign } from 'viem/accounts'
+import { decodeFunctionResult, encodeDeployData, encodeFunctionData, parseAbi } from 'viem'
 import { ask } from './processes.mjs'
 
 export const WAD = 10n ** 18n
 
 const core = parseAbi([
-  'struct OperatorSet { address avs; uint32 id; }',
-  'struct AllocateParams { OperatorSet operatorSet; address[] strategies; uint64[] newMagnitudes; }',
-  'struct RegisterParams { address avs; uint32[] operatorSetIds; bytes data; }',
   'function mint(address to, uint256 amount)',
   'function approve(address spender, uint256 amount)',
   'function depositIntoStrategy(address strategy, address token, uint256 amount)',
-  'function registerAsOperator(address approver, uint32 allocationDelay, string uri)',
   'function operatorShares(address operator, address strategy) view returns (uint256)',
-  'function modifyAllocations(address operator, AllocateParams[] params)',
-  'function registerForOperatorSets(address operator, RegisterParams params)',
   'function getMaxMagnitude(address operator, address strategy) view returns (uint64)',
   'function ALLOCATION_CONFIGURATION_DELAY() view returns (uint32)',
 ])
@@ -26,24 +19,6 @@ function artifact(name) {
 }
 
 const squad = Object.fromEntries(['SquadRegistrar', 'Slasher', 'CertificateVerifier'].map((name) => [name, artifact(name)]))
-const registration = [
-  {
-    type: 'tuple',
-    components: [
-      { name: 'key', type: 'address' },
-      { name: 'proof', type: 'bytes' },
-      {
-        name: 'contact',
-        type: 'tuple',
-        components: [
-          { name: 'peerId', type: 'bytes' },
-          { name: 'addresses', type: 'bytes[]' },
-        ],
-      },
-    ],
-  },
-]
-
 export class Chain {
   constructor(l1) {
     this.l1 = l1
@@ -83,27 +58,14 @@ export class Chain {
     }
   }
 
-  // An account that becomes an operator of EigenLayer with so much of each token, all of it for this network.
-  async restake(operator, amount) {
-    const { tokens, delegation_manager: delegation, allocation_manager: allocation, slasher: avs } = this.l1
-    await this.ask('anvil_setBalance', operator, '0x56bc75e2d63100000')
-    await this.deposit(operator, amount)
-    await this.call(operator, delegation, 'registerAsOperator', [zeroAddress, 0, ''])
-    const delay = await this.read(allocation, 'ALLOCATION_CONFIGURATION_DELAY')
-    await this.ask('anvil_mine', `0x${(delay + 1).toString(16)}`, '0x0')
-    const operatorSet = { avs, id: this.l1.operator_set }
-    const strategies = tokens.map(({ strategy }) => strategy)
-    const params = [{ operatorSet, strategies, newMagnitudes: tokens.map(() => WAD) }]
-    await this.call(operator, allocation, 'modifyAllocations', [operator, params])
+  fund(account) {
+    return this.ask('anvil_setBalance', account, '0x56bc75e2d63100000')
   }
 
-  // Registers an operator with a consensus key, which signs that it is its own, and where its node is.
-  async register(operator, key, secret, contact) {
-    const { registrar, allocation_manager: allocation, slasher: avs, operator_set: id } = this.l1
-    const digest = await this.read(registrar, 'keyDigest', [operator, key], squad.SquadRegistrar.abi)
-    const proof = serializeSignature(await sign({ hash: digest, privateKey: secret }))
-    const data = encodeAbiParameters(registration, [{ key, proof, contact }])
-    await this.call(operator, allocation, 'registerForOperatorSets', [operator, { avs, operatorSetIds: [id], data }])
+  // So many blocks at once as a delay of the core takes.
+  async pass(delay) {
+    const blocks = await this.read(this.l1.allocation_manager, delay)
+    await this.ask('anvil_mine', `0x${(blocks + 1).toString(16)}`, '0x0')
   }
 
   // What an operator has of each strategy, and the part of it that was never slashed.
@@ -114,10 +76,6 @@ export class Chain {
       magnitude: await this.read(allocation, 'getMaxMagnitude', [operator, strategy]),
     })
     return Promise.all(tokens.map(one))
-  }
-
-  slash(from, evidence) {
-    return this.call(from, this.l1.slasher, 'slash', [evidence], squad.Slasher.abi)
   }
 
   fraction(kind) {

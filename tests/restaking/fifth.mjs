@@ -1,9 +1,8 @@
 // An operator that joins while the network runs.
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { bytesToHex, hexToBytes } from 'viem'
 import { generatePrivateKey, privateKeyToAddress } from 'viem/accounts'
-import { Node } from './processes.mjs'
+import { Node, run } from './processes.mjs'
 
 export class Fifth {
   constructor(program, network, { dir, operators, l1 }) {
@@ -17,8 +16,18 @@ export class Fifth {
     this.l1 = l1.rpc
     this.secret = generatePrivateKey()
     this.key = privateKeyToAddress(this.secret).toLowerCase()
-    // Its account on the chain: the chain signs for it.
-    this.account = privateKeyToAddress(generatePrivateKey()).toLowerCase()
+    // Its account on the chain.
+    this.purse = generatePrivateKey()
+    this.account = privateKeyToAddress(this.purse).toLowerCase()
+  }
+
+  // What an operator does on the chain, with the program's own commands.
+  operator(command, ...options) {
+    const home = join(this.network, 'fifth')
+    const purse = join(home, 'account.hex')
+    if (!existsSync(purse)) writeFileSync(purse, this.purse, { mode: 0o600 })
+    const account = ['--account', purse, '--insecure-plaintext-account']
+    return run(this.program, ['operator', command, '--config', join(home, 'node.toml'), ...account, ...options])
   }
 
   // A node with this operator's key, in a directory of its own, on free ports; it dials those operators and tells nobody where it
@@ -42,16 +51,6 @@ export class Fifth {
     writeFileSync(join(home, 'node.toml'), config.join('\n'))
     return Object.assign(new Node(name, this.program, join(home, 'node.toml')), { home })
   }
-}
-
-// Where a node is, as the registrar takes it: its peer id and the address that it listens at.
-export async function contact(node) {
-  const { address } = await node.says('listening for peers')
-  const port = Number(address.split('/').at(-1))
-  // A libp2p key file is 08 01 12 40, the secret and the public key; a peer id of such a short key is the key itself.
-  const identity = readFileSync(join(node.home, 'data', 'network-identity'))
-  const peerId = Buffer.concat([hexToBytes('0x002408011220'), identity.subarray(-32)])
-  return { peerId: bytesToHex(peerId), addresses: [bytesToHex(Buffer.from([4, 127, 0, 0, 1, 6, port >> 8, port & 255]))] }
 }
 
 export async function rpc(node) {

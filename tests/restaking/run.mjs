@@ -12,7 +12,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { Chain, WAD } from './eigenlayer.mjs'
-import { Fifth, contact, rpc } from './fifth.mjs'
+import { Fifth, rpc } from './fifth.mjs'
 import { Devnet, ask, run } from './processes.mjs'
 
 const repository = new URL('../..', import.meta.url).pathname
@@ -87,8 +87,15 @@ async function joins({ program, dir, running, devnet, network, chain }) {
   const node = fifth.start('fifth', [0, 1, 2, 3])
   running.add(node)
   // So little that the three that each of the two will see later are over two thirds without it.
-  await chain.restake(fifth.account, 300n * WAD)
-  await chain.register(fifth.account, fifth.key, fifth.secret, await contact(node))
+  await chain.fund(fifth.account)
+  await chain.deposit(fifth.account, 300n * WAD)
+  const { address } = await node.says('listening for peers')
+  const register = ['register', '--insecure-plaintext-key', '--address', address, '--yes']
+  await fifth.operator(...register, '--as-operator')
+  await chain.pass('ALLOCATION_CONFIGURATION_DELAY')
+  await assert.rejects(fifth.operator(...register), /allocate/, 'it has nothing at stake yet')
+  await fifth.operator('allocate', '--fraction', '1', '--yes')
+  await fifth.operator(...register)
   const { epoch } = await devnet.epoch('the fifth operator is in a committee', (members) => stakeOf(members, fifth.key) > 0n)
   say(`a fifth operator registered, and is in the committee of epoch ${epoch}`)
   await devnet.block('the fifth operator proposes', ({ proposer }) => proposer === fifth.key)
@@ -132,7 +139,10 @@ async function contradicts({ program, dir, running, devnet, network, chain, fift
 
   const before = await chain.stakes(fifth.account)
   const fraction = await chain.fraction(kind)
-  await chain.slash(network.l1.owner, evidence.bytes)
+  const [file] = readdirSync(out)
+  const submit = ['evidence', 'submit', join(out, file), '--config', join(network.dir, 'operator-1', 'node.toml')]
+  const reporter = ['--account', network.l1.operators[0].account_key, '--insecure-plaintext-account', '--yes']
+  await run(program, [...submit, ...reporter])
   const after = await chain.stakes(fifth.account)
   before.forEach((had, at) => {
     const kept = (amount) => amount - (amount * fraction) / WAD
