@@ -20,5 +20,6 @@ mod proxy;
 mod refusals;
 mod regions;
 mod rpc;
+mod standby;
 mod startup;
 mod wait;
