@@ -70,7 +70,7 @@ pub(super) async fn run(args: AllocateArgs, output: Output) -> anyhow::Result<()
     }
     ensure!(!magnitudes.is_empty(), "that is what is allocated already: there is nothing to do");
     let after = weight_after(&layer, &standing, &magnitudes);
-    will.push(format!("weight then      {} tokens', of at least {}", tokens(after), tokens(layer.contracts.minimum)));
+    will.push(format!("weight then      {} tokens, of at least {}", tokens(after), tokens(layer.contracts.minimum)));
     if standing.member && after < layer.contracts.minimum {
         will.push("below that it is in no committee, and may be taken out of a full set".to_owned());
     }

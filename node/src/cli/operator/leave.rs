@@ -33,7 +33,7 @@ pub(super) async fn run(args: DeregisterArgs, output: Output) -> anyhow::Result<
     let delay = u64::from(layer.contracts.deallocation_delay);
     let mut will = vec![
         format!("operator {me} leaves network {}", layer.genesis.name),
-        format!("weight           {} tokens' leave the table at once", tokens(standing.weight)),
+        format!("weight           {} tokens leave the table at once", tokens(standing.weight)),
         "committees       that it is in already it still serves: keep the node running until `squad status` says that it is in none"
             .to_owned(),
         format!("stake            stays slashable until {}, and evidence counts until then", layer.block(layer.head.number.saturating_add(delay))),

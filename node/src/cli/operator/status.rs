@@ -127,7 +127,7 @@ fn describe(layer: &Layer, operator: Address, standing: &Standing, committee: &[
         },
     ];
     lines.push(format!(
-        "weight {} tokens', allocated {}, of at least {}{}",
+        "weight {} tokens, allocated {}, of at least {}{}",
         tokens(standing.weight),
         tokens(standing.allocated),
         tokens(layer.contracts.minimum),
