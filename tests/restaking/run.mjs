@@ -3,7 +3,8 @@
 //   node run.mjs [--squad PROGRAM] [--keep]
 //
 // Four operators restake and order blocks. One of them deposits more and weighs more; a fifth joins; it runs with one key twice,
-// is caught, slashed and left out. Meanwhile no height is missing, and a contract takes confirmations from before and after.
+// is caught, slashed and left out; another has a new key. Meanwhile no height is missing, and a contract takes confirmations from
+// before and after.
 // Ends with 1 if anything is otherwise. With `--keep` the directory stays.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
@@ -156,7 +157,21 @@ async function contradicts({ program, dir, running, devnet, network, chain, fift
   await devnet.block('a block of that committee', (block) => block.epoch === epoch)
 }
 
-// (d) A contract follows the committees, and takes what was ordered before and after.
+// (d) An operator's new key comes into committees in place of the old one.
+async function rotates({ program, dir, running, devnet, network }) {
+  const { account_key: account, key } = network.l1.operators[3]
+  const heir = new Fifth(program, dir, network)
+  running.add(heir.start('heir', [0, 1, 2, 3]))
+  const config = ['--config', join(network.dir, 'operator-4', 'node.toml')]
+  const keys = ['--plaintext-key', join(dir, 'heir', 'key.hex'), '--insecure-plaintext-key']
+  await run(program, ['operator', 'rotate-key', ...config, '--account', account, '--insecure-plaintext-account', ...keys, '--yes'])
+  const replaced = (members) => stakeOf(members, heir.key) > 0n && stakeOf(members, key) === 0n
+  const { epoch } = await devnet.epoch('a committee with the new key', replaced)
+  await devnet.block('the new key proposes', ({ proposer }) => proposer === heir.key)
+  say(`an operator has a new key, which is in the committee of epoch ${epoch} and proposes`)
+}
+
+// (e) A contract follows the committees, and takes what was ordered before and after.
 async function bridges({ program, dir, network, chain }, early) {
   const operator = network.operators[0].rpc
   const late = await confirmed(program, dir, operator, 'after')
@@ -224,6 +239,7 @@ async function main() {
     const joined = await joins(context)
     await whole(context, [await rpc(joined.node)])
     await contradicts({ ...context, ...joined })
+    await rotates(context)
     await bridges(context, early)
     await whole(context, [])
     await end(running)

@@ -4,7 +4,7 @@ use super::l1::L1;
 use super::layout::Layout;
 use super::ports::Addresses;
 use crate::api::view::CommitteeView;
-use crate::api::{CertifiedHeader, NodeStatus};
+use crate::api::{CertifiedHeader, NodeStatus, Readiness};
 use anyhow::Context;
 use jsonrpsee::core::client::ClientT;
 use jsonrpsee::core::params::ArrayParams;
@@ -84,10 +84,14 @@ impl Watch {
         })
     }
 
-    /// Whether all operators take transactions.
+    /// Whether all operators answer, and all in the committee take transactions.
     pub(super) async fn operators_answer(&self) -> bool {
         let states = self.operator_states().await;
-        states.iter().all(|state| state.as_ref().is_some_and(NodeStatus::is_ready))
+        // Whoever left, was slashed or has another key by now follows, and takes nothing.
+        let follows = |state: &NodeStatus| !state.in_committee && matches!(state.readiness, Readiness::Refusing { .. });
+        let answers =
+            |state: &Option<NodeStatus>| state.as_ref().is_some_and(|state| state.is_ready() || follows(state));
+        states.iter().all(answers) && states.iter().flatten().any(NodeStatus::is_ready)
     }
 
     /// Whether all executors answer.
