@@ -3,15 +3,17 @@
 //
 //     node core.mjs                  v1.4 from a crate that carries it; nothing is fetched a second time
 //     node core.mjs --checkout DIR   compiled from a checkout of eigenlayer-contracts with its submodules, v1.9 or later
+import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { homedir, tmpdir } from 'node:os'
 import { dirname, join, normalize } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 
 const here = new URL('.', import.meta.url).pathname
-const crate = 'eigenlayer-contract-deployer-0.4.0'
-const address = `https://static.crates.io/crates/eigenlayer-contract-deployer/${crate}.crate`
+const [name, version] = ['eigenlayer-contract-deployer', '0.4.0']
+const crate = `${name}-${version}`
 const checksum = 'df259858472ebcda21942b9994352c9d09ea34c0ab4173e29b0319441082bc51'
 const fromCrate = {
   AVSDirectory: 'avs_directory',
@@ -60,12 +62,20 @@ function unescape(text) {
   return Buffer.from(bytes)
 }
 
-async function crateCode() {
-  const answer = await fetch(address)
-  if (!answer.ok) throw new Error(`${address}: ${answer.status} ${answer.statusText}`)
-  const packed = Buffer.from(await answer.arrayBuffer())
+// The crate as cargo keeps it, fetched by whatever way cargo goes on this machine; nothing of it is built.
+function packedCrate() {
+  execFileSync('cargo', ['info', '--quiet', `${name}@${version}`], { cwd: tmpdir(), stdio: ['ignore', 'ignore', 'inherit'] })
+  const cache = join(process.env.CARGO_HOME ?? join(homedir(), '.cargo'), 'registry/cache')
+  const path = readdirSync(cache).map((registry) => join(cache, registry, `${crate}.crate`)).find(existsSync)
+  if (!path) throw new Error(`cargo did not leave ${crate}.crate under ${cache}: is CARGO_HOME what cargo uses?`)
+  const packed = readFileSync(path)
   const found = createHash('sha256').update(packed).digest('hex')
-  if (found !== checksum) throw new Error(`${address} has the sha256 ${found}, expected ${checksum}`)
+  if (found !== checksum) throw new Error(`${path} has the sha256 ${found}, expected ${checksum}: remove it, and try again`)
+  return packed
+}
+
+function crateCode() {
+  const packed = packedCrate()
   const sources = Object.fromEntries(files(gunzipSync(packed)))
   const code = Object.entries(fromCrate).map(([name, file]) => {
     const source = sources[`${crate}/src/bindings/core/${file}.rs`].toString('utf8')
@@ -122,4 +132,4 @@ function write(path, code) {
 mkdirSync(`${here}core`, { recursive: true })
 const at = process.argv.indexOf('--checkout')
 if (at > 0) write(`${here}core/checkout.json`, compiled(process.argv[at + 1]))
-else if (!complete(`${here}core/v1.4.json`)) write(`${here}core/v1.4.json`, await crateCode())
+else if (!complete(`${here}core/v1.4.json`)) write(`${here}core/v1.4.json`, crateCode())
