@@ -18,6 +18,9 @@ use crate::{binding::is_dialable, config::BackOff};
 
 /// A name that is not resolved within this is asked for again.
 const RESOLVE_TIME: Duration = Duration::from_secs(15);
+/// A peer that hears another process with this operator's key is dialled again after this at the earliest: meanwhile it asks
+/// that one whether it lives.
+const AWAY_PAUSE: Duration = Duration::from_secs(3);
 /// Dials under way at once.
 const MAX_DIALS: usize = 32;
 
@@ -211,11 +214,18 @@ impl Dialer {
         }
     }
 
+    /// The peer does not hear this node for another with its key: it is left alone until it may know more.
+    pub(crate) fn turned_away(&mut self, peer: &PeerId) {
+        for target in self.targets.values_mut().filter(|target| target.peer == Some(*peer)) {
+            target.next = Instant::now() + AWAY_PAUSE;
+        }
+    }
+
     /// The last connection to the peer is gone.
     pub(crate) fn disconnected(&mut self, peer: &PeerId) {
         for target in self.targets.values_mut().filter(|target| target.peer == Some(*peer)) {
             target.failures = target.failures.saturating_add(1);
-            target.next = Instant::now() + self.back_off.pause(target.failures, &mut self.rng);
+            target.next = target.next.max(Instant::now() + self.back_off.pause(target.failures, &mut self.rng));
             if !target.fixed {
                 // Another node may listen there now.
                 target.peer = None;

@@ -13,7 +13,7 @@ use crate::{
     error::WireError,
     event::{DriverGone, NetEvent, Refusal},
     frame::{FRAME_HEADER_BYTES, decode_frame_header, encode_frame_header},
-    hello::{MAX_HELLO_BYTES, decode_hello, encode_hello},
+    hello::{Answer, Away, Hello, MAX_ANSWER_BYTES, decode_answer, decode_hello, encode_answer},
     shared::{End, Internal, Peer, Shared},
     standing::{Offence, Rated},
 };
@@ -33,7 +33,7 @@ pub(crate) async fn write_stream(
     peer: Arc<Peer>,
     shared: Arc<Shared>,
 ) {
-    let end = match open(&mut stream, class, &peer, &shared).await {
+    let end = match open(&mut stream, class, connection, &peer, &shared).await {
         Ok(()) => {
             let answered = Internal::Answered { peer: peer.id, connection, class };
             // The network task outlives its streams; if it is gone, writing fails too.
@@ -46,27 +46,39 @@ pub(crate) async fn write_stream(
     let _ = shared.internal.send(ended).await;
 }
 
-async fn open(stream: &mut Stream, class: Class, peer: &Peer, shared: &Shared) -> Result<(), End> {
+async fn open(
+    stream: &mut Stream,
+    class: Class,
+    connection: ConnectionId,
+    peer: &Peer,
+    shared: &Shared,
+) -> Result<(), End> {
     let exchange = async {
-        write_hello(stream, class, shared).await?;
+        write_hello(stream, class, None, shared).await?;
         read_hello(stream).await
     };
     let bytes = timeout(shared.limits.hello_timeout, exchange)
         .await
         .map_err(|_| End::Closed("hello was not answered".into()))?
         .map_err(closed)?;
-    greet(&bytes, class, peer, shared)
+    let answer = decode_answer(&bytes).map_err(|error| malformed(peer, shared, &error))?;
+    greet(&answer.hello, class, connection, peer, shared)?;
+    match answer.away {
+        None => Ok(()),
+        Some(away) => {
+            let _ = shared.internal.send(Internal::TurnedAway { peer: peer.id, connection, away }).await;
+            Err(End::Closed("the peer hears another process with this operator's key".into()))
+        }
+    }
 }
 
 /// Checks a hello and remembers who speaks.
-fn greet(bytes: &[u8], class: Class, peer: &Peer, shared: &Shared) -> Result<(), End> {
-    let hello = decode_hello(bytes)
-        .and_then(|hello| match hello.class == class {
-            true => Ok(hello),
-            false => Err(WireError::Tag { what: "hello class", tag: hello.class.index() as u8 }),
-        })
-        .map_err(|error| malformed(peer, shared, &error))?;
-    shared.register(peer, &hello).map_err(|refusal| {
+fn greet(hello: &Hello, class: Class, connection: ConnectionId, peer: &Peer, shared: &Shared) -> Result<(), End> {
+    if hello.class != class {
+        let error = WireError::Tag { what: "hello class", tag: hello.class.index() as u8 };
+        return Err(malformed(peer, shared, &error));
+    }
+    shared.register(peer, connection, hello).map_err(|refusal| {
         if let Refusal::Forged(reason) = &refusal {
             let _ = shared.penalize(&peer.standing, Offence::Forged, reason);
         }
@@ -85,8 +97,8 @@ fn closed(error: io::Error) -> End {
     End::Closed(error.to_string())
 }
 
-async fn write_hello(stream: &mut Stream, class: Class, shared: &Shared) -> io::Result<()> {
-    let hello = encode_hello(&shared.hello(class));
+async fn write_hello(stream: &mut Stream, class: Class, away: Option<Away>, shared: &Shared) -> io::Result<()> {
+    let hello = encode_answer(&Answer { hello: shared.hello(class), away });
     let mut bytes = Vec::with_capacity(2 + hello.len());
     bytes.extend_from_slice(&u16::try_from(hello.len()).unwrap_or(u16::MAX).to_be_bytes());
     bytes.extend_from_slice(&hello);
@@ -98,7 +110,7 @@ async fn read_hello(stream: &mut Stream) -> io::Result<Vec<u8>> {
     let mut length = [0; 2];
     stream.read_exact(&mut length).await?;
     // Whatever comes is read up to the limit; the decoder judges it.
-    let length = usize::from(u16::from_be_bytes(length)).min(MAX_HELLO_BYTES);
+    let length = usize::from(u16::from_be_bytes(length)).min(MAX_ANSWER_BYTES);
     let mut bytes = vec![0; length];
     stream.read_exact(&mut bytes).await?;
     Ok(bytes)
@@ -161,9 +173,9 @@ pub(crate) async fn read_stream(
     peer: Arc<Peer>,
     shared: Arc<Shared>,
 ) {
-    let end = match accept(&mut stream, class, &peer, &shared).await {
+    let end = match accept(&mut stream, class, connection, &peer, &shared).await {
         Ok(()) => {
-            let _ = shared.internal.send(Internal::BookChanged).await;
+            let _ = shared.internal.send(Internal::Entered { peer: peer.id, connection }).await;
             read_frames(stream, class, &peer, &shared).await
         }
         Err(end) => end,
@@ -172,16 +184,30 @@ pub(crate) async fn read_stream(
     let _ = shared.internal.send(ended).await;
 }
 
-async fn accept(stream: &mut Stream, class: Class, peer: &Peer, shared: &Shared) -> Result<(), End> {
+async fn accept(
+    stream: &mut Stream,
+    class: Class,
+    connection: ConnectionId,
+    peer: &Peer,
+    shared: &Shared,
+) -> Result<(), End> {
     let bytes = timeout(shared.limits.hello_timeout, read_hello(stream))
         .await
         .map_err(|_| End::Closed("no hello came".into()))?
         .map_err(closed)?;
-    greet(&bytes, class, peer, shared)?;
-    timeout(shared.limits.hello_timeout, write_hello(stream, class, shared))
+    let hello = decode_hello(&bytes).map_err(|error| malformed(peer, shared, &error))?;
+    let greeted = greet(&hello, class, connection, peer, shared);
+    let away = match &greeted {
+        Ok(()) => None,
+        Err(End::Refused(Refusal::Contested)) => Some(Away::Contested),
+        Err(End::Refused(Refusal::HeldElsewhere)) => Some(Away::HeldElsewhere),
+        Err(_) => return greeted,
+    };
+    timeout(shared.limits.hello_timeout, write_hello(stream, class, away, shared))
         .await
         .map_err(|_| End::Closed("the answer to a hello was not read".into()))?
-        .map_err(closed)
+        .map_err(closed)?;
+    greeted
 }
 
 async fn read_frames(stream: Stream, class: Class, peer: &Peer, shared: &Shared) -> End {

@@ -53,9 +53,22 @@ pub enum Refusal {
     /// It is bound to this node's own operator.
     #[error("it runs with this node's own operator key; stop one of the two at once, or the operator signs twice")]
     OwnOperator,
+    /// Another process with its operator's key is connected and may live; it is being asked.
+    #[error("another process with its operator's key was connected before it; that one is asked whether it lives")]
+    Contested,
+    /// Another process with its operator's key was connected before it, and lives.
+    #[error("another process with its operator's key was connected before it, and lives")]
+    HeldElsewhere,
     /// It misbehaved; the offence that crossed the line.
     #[error("banned for misbehaviour: {0}")]
     Banned(String),
+}
+
+impl Refusal {
+    /// Whether it is of one process with an operator's key, and not of the peer: both may have one network identity.
+    pub(crate) fn is_of_one_process(&self) -> bool {
+        matches!(self, Self::Contested | Self::HeldElsewhere)
+    }
 }
 
 /// Names a gossip message until its verdict.
@@ -98,6 +111,12 @@ pub enum NetEvent {
         peer: PeerId,
         /// Why.
         reason: Refusal,
+    },
+    /// A peer does not hear this node, since another process with this node's operator key is connected to it, which proved
+    /// to live after this one had come. The peer may lie.
+    HeldElsewhere {
+        /// Who says so.
+        by: Origin,
     },
     /// A message on a direct stream, within its size and its sender's rate; from a member where the channel asks it.
     Message {

@@ -6,6 +6,8 @@ use squad_types::NetworkId;
 use crate::{channel::Class, error::WireError};
 
 const MAGIC: &[u8; 4] = b"SQUA";
+/// Opens an answer that turns the opener away.
+const AWAY: &[u8; 4] = b"SQUR";
 /// Magic, class, network, and the two lengths.
 const FIXED_BYTES: usize = 4 + 1 + 32 + 2 + 2;
 /// An encoded binding is a few hundred bytes.
@@ -14,6 +16,8 @@ pub(crate) const MAX_BINDING_BYTES: usize = 4096;
 pub(crate) const MAX_RECORD_BYTES: usize = 4096;
 /// Longest hello.
 pub const MAX_HELLO_BYTES: usize = FIXED_BYTES + MAX_BINDING_BYTES + MAX_RECORD_BYTES;
+/// Longest answer.
+pub const MAX_ANSWER_BYTES: usize = AWAY.len() + 1 + MAX_HELLO_BYTES;
 
 /// Who opens (or answers) a direct stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +30,47 @@ pub struct Hello {
     pub binding: Option<Bytes>,
     /// The sender's signed list of addresses.
     pub record: Option<Bytes>,
+}
+
+/// What whoever opens a stream is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Who answers.
+    pub hello: Hello,
+    /// Why the opener may not stay; none if it may.
+    pub away: Option<Away>,
+}
+
+/// Why an operator's process is turned away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Away {
+    /// Another process with the operator's key is connected, and may live: it is being asked. Worth trying again.
+    Contested,
+    /// It lives: it answered after the one that is turned away had come.
+    HeldElsewhere,
+}
+
+/// Encodes an answer.
+pub fn encode_answer(answer: &Answer) -> Vec<u8> {
+    let hello = encode_hello(&answer.hello);
+    match answer.away {
+        None => hello,
+        Some(away) => [&AWAY[..], &[u8::from(away == Away::HeldElsewhere)], &hello].concat(),
+    }
+}
+
+/// Decodes an answer; nothing may follow it.
+pub fn decode_answer(bytes: &[u8]) -> Result<Answer, WireError> {
+    let Some(rest) = bytes.strip_prefix(AWAY) else {
+        return Ok(Answer { hello: decode_hello(bytes)?, away: None });
+    };
+    let mut reader = Reader { what: "answer", bytes: rest };
+    let away = match reader.take(1)?[0] {
+        0 => Away::Contested,
+        1 => Away::HeldElsewhere,
+        tag => return Err(WireError::Tag { what: "answer", tag }),
+    };
+    Ok(Answer { hello: decode_hello(reader.bytes)?, away: Some(away) })
 }
 
 /// Encodes a hello.
@@ -119,10 +164,24 @@ mod tests {
         }
 
         #[test]
+        fn answers_round_trip_and_refuse_every_cut(binding in prop::collection::vec(any::<u8>(), 0..300), network: [u8; 32], away in 0usize..3, cut in 0usize..400) {
+            let binding = (!binding.is_empty()).then(|| Bytes::from(binding));
+            let hello = Hello { class: Class::Control, network: NetworkId(network), binding, record: None };
+            let away = [None, Some(Away::Contested), Some(Away::HeldElsewhere)][away];
+            let answer = Answer { hello, away };
+            let mut bytes = encode_answer(&answer);
+            prop_assert_eq!(decode_answer(&bytes).unwrap(), answer);
+            prop_assert!(decode_answer(&bytes[..cut % bytes.len()]).is_err());
+            bytes.push(0);
+            prop_assert!(decode_answer(&bytes).is_err());
+        }
+
+        #[test]
         fn any_bytes_decode_without_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode_hello(&bytes);
             if bytes.len() > 4 { bytes[..4].copy_from_slice(MAGIC); bytes[4] &= 1; }
             let _ = decode_hello(&bytes);
+            let _ = decode_answer(&[&AWAY[..], &[1], &bytes].concat());
         }
     }
 }

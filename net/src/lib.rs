@@ -2,6 +2,8 @@
 //!
 //! * **Bound identities.** A peer is a libp2p Ed25519 identity; an operator's signed binding says that the peer speaks for
 //!   it. Committee channels take messages only from peers bound to current members.
+//! * **One process an operator.** Of two that show one operator's key, a peer hears the one that was connected first, for as
+//!   long as it lives, and tells the other. Each peer judges for itself.
 //! * **Direct streams.** One persistent stream per peer, direction and [`Class`]: votes never wait behind batches.
 //! * **Gossip.** Headers, certificates and evidence for everybody, statements for members without a direct connection.
 //! * **Fetch.** Requests with one response each.
@@ -33,6 +35,7 @@ mod network;
 mod outbox;
 mod peers;
 mod requests;
+mod session;
 mod shared;
 mod standing;
 mod streams;
@@ -51,7 +54,9 @@ pub use exchange::{ExchangeEntry, MAX_EXCHANGE_ENTRIES, decode_exchange, encode_
 pub use fetch::Responder;
 pub use frame::{FRAME_HEADER_BYTES, decode_frame, decode_frame_header, encode_frame_header};
 pub use handle::{Destination, NetworkHandle, PeerInfo, Sent};
-pub use hello::{Hello, MAX_HELLO_BYTES, decode_hello, encode_hello};
+pub use hello::{
+    Answer, Away, Hello, MAX_ANSWER_BYTES, MAX_HELLO_BYTES, decode_answer, decode_hello, encode_answer, encode_hello,
+};
 pub use identity::Identity;
 pub use libp2p::{Multiaddr, PeerId};
 pub use network::Network;

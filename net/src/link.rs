@@ -19,6 +19,17 @@ pub(crate) struct Connection {
     /// Whether this node dialled.
     pub(crate) dialed: bool,
     pub(crate) since: Instant,
+    pub(crate) state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It may carry streams.
+    Good,
+    /// A further one of a peer that is heard: another process with the same identity may be behind it, until its hello.
+    Unproven,
+    /// To be closed then.
+    Away(Instant),
 }
 
 /// The outbound stream of one class.
@@ -70,20 +81,72 @@ impl Link {
             return None;
         };
         let crossing = new.dialed != active.dialed && new.since.duration_since(active.since) < CROSSING;
-        let keep_new = !crossing || new.dialed == (*local < self.peer.id);
-        let loser = if keep_new { active.id } else { new.id };
-        if keep_new {
-            self.switch(new.id);
+        if crossing {
+            let keep_new = new.dialed == (*local < self.peer.id);
+            if keep_new {
+                self.switch(new.id);
+            }
+            return Some(if keep_new { active.id } else { new.id });
         }
+        if self.announced && new.dialed {
+            // By an address that did not say whose it is. The one in use works, or its pings will end it.
+            return Some(new.id);
+        }
+        if self.announced {
+            self.set(new.id, State::Unproven);
+            return None;
+        }
+        self.replace(&active, &new)
+    }
+
+    /// The hello of this connection was taken: it is the same process that is heard.
+    pub(crate) fn entered(&mut self, id: ConnectionId) -> Option<ConnectionId> {
+        let find = |id: ConnectionId| self.connections.iter().copied().find(|connection| connection.id == id);
+        let new = find(id).filter(|connection| connection.state == State::Unproven)?;
+        let active = find(self.active);
+        self.set(id, State::Good);
+        self.replace(&active?, &new)
+    }
+
+    /// Uses a later connection; the one to close, if this side has to.
+    fn replace(&mut self, active: &Connection, new: &Connection) -> Option<ConnectionId> {
+        self.switch(new.id);
         // Of two dials by one side only that side closes one: the other may see them in another order.
-        (new.dialed != active.dialed || new.dialed).then_some(loser)
+        (new.dialed != active.dialed || new.dialed).then_some(active.id)
+    }
+
+    /// Carries nothing on that connection any more, until it is closed then. False: it was turned away before.
+    pub(crate) fn turn_away(&mut self, id: ConnectionId, until: Instant) -> bool {
+        let is_news = |connection: &Connection| connection.id == id && !matches!(connection.state, State::Away(_));
+        let is_news = self.connections.iter().any(is_news);
+        if is_news {
+            self.set(id, State::Away(until));
+        }
+        is_news
+    }
+
+    fn set(&mut self, id: ConnectionId, state: State) {
+        for connection in self.connections.iter_mut().filter(|connection| connection.id == id) {
+            connection.state = state;
+        }
+    }
+
+    /// The connections that are to be closed by now.
+    pub(crate) fn turned_away_by_now(&self) -> impl Iterator<Item = ConnectionId> {
+        let now = Instant::now();
+        let is_due = move |connection: &&Connection| matches!(connection.state, State::Away(at) if at <= now);
+        self.connections.iter().filter(is_due).map(|connection| connection.id)
     }
 
     /// Removes a closed connection. False: it was the last.
     pub(crate) fn remove(&mut self, id: ConnectionId) -> bool {
         self.connections.retain(|connection| connection.id != id);
-        let Some(last) = self.connections.last().map(|connection| connection.id) else { return false };
+        let Some(last) = self.connections.last_mut() else { return false };
         if self.active == id {
+            if last.state == State::Unproven {
+                last.state = State::Good;
+            }
+            let last = last.id;
             self.switch(last);
         }
         true
@@ -101,7 +164,8 @@ impl Link {
     /// The classes to open now, with the connection to open them on; they count as opening from here on. When closing,
     /// only those that something is queued for.
     pub(crate) fn take_due(&mut self, closing: bool) -> Vec<(ConnectionId, Class)> {
-        if self.refused.is_some() {
+        let active = self.connections.iter().find(|connection| connection.id == self.active);
+        if self.refused.is_some() || active.is_some_and(|active| active.state != State::Good) {
             return Vec::new();
         }
         let now = Instant::now();

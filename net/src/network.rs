@@ -94,6 +94,7 @@ impl Network {
             counters: Counters::default(),
             standings,
             book: Mutex::new(Book::default()),
+            sessions: Mutex::default(),
             peers: RwLock::default(),
             record: Mutex::default(),
             listening: Mutex::new(listening.clone()),
@@ -343,6 +344,9 @@ impl NetworkTask {
             self.open_streams(peer);
             if self.links.get(peer).is_some_and(Link::is_refusal_due) {
                 let _ = self.swarm.disconnect_peer_id(*peer);
+            }
+            for connection in self.links.get(peer).into_iter().flat_map(Link::turned_away_by_now) {
+                self.swarm.close_connection(connection);
             }
         }
         if self.exchange_at <= Instant::now() {

@@ -13,7 +13,8 @@ use crate::{
     counters::count,
     direct::{read_stream, write_stream},
     event::{NetEvent, Refusal},
-    link::{Connection, Link},
+    hello::Away,
+    link::{Connection, Link, State},
     lock,
     network::NetworkTask,
     shared::{End, Internal},
@@ -28,6 +29,8 @@ const MAX_STREAM_FAILURES: u32 = 5;
 const FOREIGN_BAN: Duration = Duration::from_secs(30);
 /// A foreign peer is disconnected a little later, so that its operator is told as well.
 const FOREIGN_GRACE: Duration = Duration::from_secs(1);
+/// The same for a second process with an operator's key.
+const AWAY_GRACE: Duration = Duration::from_secs(1);
 /// What a foreign peer may say of itself in an event.
 const MAX_NAME: usize = 80;
 
@@ -41,13 +44,15 @@ impl NetworkTask {
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(event),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 count(&self.shared.counters.connections);
+                lock(&self.shared.sessions).opened(connection_id);
                 let since = Instant::now();
                 let dialed = endpoint.is_dialer();
-                let connection = Connection { id: connection_id, dialed, since };
+                let connection = Connection { id: connection_id, dialed, since, state: State::Good };
                 self.on_connected(peer_id, connection, endpoint.get_remote_address().clone());
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
                 count(&self.shared.counters.disconnections);
+                lock(&self.shared.sessions).closed(connection_id);
                 self.on_closed(peer_id, connection_id);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, peer_id } => {
@@ -165,6 +170,9 @@ impl NetworkTask {
                     self.ask(peer);
                 }
             }
+            Internal::Ended { peer, connection, end: End::Refused(refusal), .. } if refusal.is_of_one_process() => {
+                self.turn_away(&peer, connection, refusal);
+            }
             Internal::Ended { peer, end: End::Refused(refusal), .. } => self.refuse(&peer, refusal),
             Internal::Ended { peer, connection, class, outbound, end: End::Closed(reason) } => {
                 if outbound {
@@ -174,6 +182,24 @@ impl NetworkTask {
                 }
             }
             Internal::BookChanged => self.on_book_changed(),
+            Internal::Entered { peer, connection } => {
+                if let Some(loser) = self.links.get_mut(&peer).and_then(|link| link.entered(connection)) {
+                    self.swarm.close_connection(loser);
+                }
+                self.open_streams(&peer);
+                self.on_book_changed();
+            }
+            Internal::TurnedAway { peer, connection, away } => {
+                self.dialer.turned_away(&peer);
+                if let Some(link) = self.links.get_mut(&peer) {
+                    link.turn_away(connection, Instant::now() + AWAY_GRACE);
+                }
+                tracing::warn!(%peer, ?away, "a peer hears another process with this operator's key");
+                if away == Away::HeldElsewhere {
+                    let by = self.shared.origin(&peer);
+                    self.emit(NetEvent::HeldElsewhere { by });
+                }
+            }
             Internal::Resolved { index, addresses } => {
                 self.dialer.resolved(index, addresses);
                 self.dial();
@@ -185,6 +211,9 @@ impl NetworkTask {
     fn on_ping(&mut self, event: ping::Event) {
         match event.result {
             Ok(round_trip) => {
+                if let Some(sent) = Instant::now().checked_sub(round_trip) {
+                    lock(&self.shared.sessions).lives(event.connection, sent);
+                }
                 if let Some(link) = self.links.get(&event.peer) {
                     *lock(&link.peer.round_trip) = Some(round_trip);
                 }
@@ -212,11 +241,22 @@ impl NetworkTask {
         }
     }
 
+    /// Ends a connection of a second process with an operator's key, a little later, so that it is told. The peer's other
+    /// connections may be the first one's.
+    fn turn_away(&mut self, id: &PeerId, connection: ConnectionId, reason: Refusal) {
+        let Some(link) = self.links.get_mut(id) else { return };
+        if link.turn_away(connection, Instant::now() + AWAY_GRACE) {
+            count(&self.shared.counters.peers_refused);
+            tracing::warn!(peer = %id, %reason, "peer turned away");
+            self.emit(NetEvent::PeerRefused { peer: *id, reason });
+        }
+    }
+
     /// Disconnects a peer and says why, once.
     pub(crate) fn refuse(&mut self, id: &PeerId, reason: Refusal) {
         match reason {
             // Its back-off is enough: it may be bound anew soon.
-            Refusal::StaleBinding | Refusal::OwnOperator => {}
+            Refusal::StaleBinding | Refusal::OwnOperator | Refusal::Contested | Refusal::HeldElsewhere => {}
             Refusal::ForeignNetwork { .. } => self.shared.standings.ban(id, FOREIGN_BAN),
             _ => self.shared.standings.ban(id, self.ban),
         }

@@ -21,9 +21,10 @@ use crate::{
     counters::{Counters, count, count_many},
     error::SendError,
     event::{EventSenders, Origin, Refusal},
-    hello::Hello,
+    hello::{Away, Hello},
     lock,
     outbox::{Outbox, Pushed},
+    session::{Process, Sessions},
     standing::{Offence, Standing, Standings},
 };
 
@@ -71,13 +72,17 @@ pub(crate) enum Internal {
     Ended { peer: PeerId, connection: ConnectionId, class: Class, outbound: bool, end: End },
     /// The book of bindings changed.
     BookChanged,
+    /// A peer's hello was taken on that connection.
+    Entered { peer: PeerId, connection: ConnectionId },
+    /// A peer does not hear this node, for another process with its key.
+    TurnedAway { peer: PeerId, connection: ConnectionId, away: Away },
     /// A bootstrap name was looked up.
     Resolved { index: usize, addresses: Vec<Multiaddr> },
     /// A check made elsewhere failed.
     Misbehaved { peer: PeerId, offence: Offence, detail: String },
 }
 
-/// The shared state. Locks are held for look-ups only, in the order book, peers.
+/// The shared state. Locks are held for look-ups only, in the order book, sessions, peers.
 pub(crate) struct Shared {
     pub(crate) network: NetworkId,
     pub(crate) local: PeerId,
@@ -88,6 +93,7 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     pub(crate) standings: Arc<Standings>,
     pub(crate) book: Mutex<Book>,
+    pub(crate) sessions: Mutex<Sessions>,
     pub(crate) peers: RwLock<HashMap<PeerId, Arc<Peer>>>,
     /// The own signed record of addresses.
     pub(crate) record: Mutex<Option<Bytes>>,
@@ -165,7 +171,7 @@ impl Shared {
     }
 
     /// Checks what a peer says of itself, and remembers it.
-    pub(crate) fn register(&self, peer: &Peer, hello: &Hello) -> Result<(), Refusal> {
+    pub(crate) fn register(&self, peer: &Peer, connection: ConnectionId, hello: &Hello) -> Result<(), Refusal> {
         if hello.network != self.network {
             return Err(Refusal::ForeignNetwork { theirs: format!("{:?}", hello.network) });
         }
@@ -175,17 +181,26 @@ impl Shared {
         if Some(entry.binding.operator) == self.operator {
             return Err(Refusal::OwnOperator);
         }
+        let operator = entry.binding.operator;
+        let process = Process { peer: peer.id, issued: entry.binding.issued };
         let mut book = lock(&self.book);
+        let mut sessions = lock(&self.sessions);
+        sessions.admits(&operator, process, Instant::now())?;
         if let Learned::Stale = book.learn(entry) {
             return Err(Refusal::StaleBinding);
         }
+        sessions.enter(operator, process, connection);
+        drop(sessions);
         self.refresh(&book);
         Ok(())
     }
 
-    /// Takes a checked entry that somebody else told.
+    /// Takes a checked entry that somebody else told, unless another peer speaks for that operator here and now.
     pub(crate) fn learn(&self, entry: crate::binding::Entry) {
         let mut book = lock(&self.book);
+        if lock(&self.sessions).is_others(&entry.binding.operator, &entry.binding.peer) {
+            return;
+        }
         book.learn(entry);
         self.refresh(&book);
     }

@@ -29,7 +29,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams per connection: two direct ones and a gossip stream each way, identify, ping, and the requests.
 const MAX_SUBSTREAMS: usize = 256;
-const PING_INTERVAL: Duration = Duration::from_secs(10);
+/// A peer that fell silent is noticed, and a second process of one operator told of the first, after about this and the next.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// All protocols of a connection.

@@ -29,6 +29,9 @@ pub struct Config {
     pub pool: PoolLimits,
     /// What survived.
     pub memory: Memory,
+    /// Whether it asks its peers what they saw it sign before it signs. Without that it will contradict itself; for tests of who
+    /// catches it.
+    pub guarded: bool,
     /// A node this many heights behind starts from a snapshot instead of following every block.
     pub snapshot_gap: u64,
     /// Heights between two checkpoints of the write-ahead log.
@@ -50,6 +53,7 @@ impl Config {
             stakes,
             pool: PoolLimits::default(),
             memory: Memory::Kept,
+            guarded: true,
             snapshot_gap: 10_000,
             checkpoint_interval: 64,
         }

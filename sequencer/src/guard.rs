@@ -11,10 +11,15 @@ use crate::timers::Timer;
 use squad_types::{
     AckCounter, Address, CommitCertificate, Epoch, Height, Request, Round, Sequence, Signed, Slots, Stake, Statement,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Heights above the highest proven decision that a node without memory stays silent for: what it signed before lies below.
 const SILENT_HEIGHTS: u64 = 5;
+
+/// Heights above the highest proven decision that a node may have signed in before its memory was lost. Whoever signs in a height has
+/// the one before it decided by a quorum, whose members had decided the one before that: one of them, honest and with its memory, is
+/// among those that answered.
+const SIGNED_HEIGHTS: u64 = 2;
 
 /// How often peers that did not answer are asked again.
 const ASK_AGAIN_MS: u64 = 500;
@@ -55,6 +60,8 @@ pub(crate) struct Guard {
     memory_lost: bool,
     answered: BTreeMap<Address, Height>,
     restriction: Option<Restriction>,
+    /// Operators whose last word is that they hear another process with this key.
+    held_by: BTreeSet<Address>,
 }
 
 impl Guard {
@@ -65,7 +72,12 @@ impl Guard {
         restriction: Option<Restriction>,
     ) -> Self {
         let phase = if has_key { Phase::Asking } else { Phase::Follower };
-        Self { phase, remembered, memory_lost, answered: BTreeMap::new(), restriction }
+        Self { phase, remembered, memory_lost, answered: BTreeMap::new(), restriction, held_by: BTreeSet::new() }
+    }
+
+    /// A peer hears this node.
+    pub(crate) fn is_heard_by(&mut self, operator: &Address) {
+        self.held_by.remove(operator);
     }
 
     /// What was put back from the store is remembered as well.
@@ -86,6 +98,13 @@ impl Guard {
     /// The first height it votes in.
     pub(crate) fn votes_from(&self) -> Height {
         self.restriction.map_or(Height::ZERO, |restriction| restriction.votes_from)
+    }
+
+    /// Whether a statement about that height by this node's key shows that another node signs with it now: this one is silent there,
+    /// and in the life before it was not there yet.
+    fn is_anothers(&self, height: Height) -> bool {
+        let first = |silent: Height| silent.0 + SIGNED_HEIGHTS <= height.0 + SILENT_HEIGHTS && height < silent;
+        self.restriction.is_some_and(|restriction| first(restriction.votes_from))
     }
 
     pub(crate) fn restriction(&self) -> Option<Restriction> {
@@ -115,6 +134,9 @@ impl Guard {
 impl Sequencer {
     pub(crate) fn start_guard(&mut self, outputs: &mut Outputs) {
         if self.guard.phase == Phase::Asking {
+            if !self.config.guarded {
+                return self.allow_signing(outputs);
+            }
             self.check_guard(outputs);
         }
         if matches!(self.guard.phase, Phase::Asking | Phase::LearningTip) {
@@ -188,6 +210,47 @@ impl Sequencer {
         self.ledger.committees().any(|committee| certificate.verify(&self.domain, committee, verifier).is_ok())
     }
 
+    /// Signs nothing more once a statement of this node's key shows that another node signs with it: two would contradict each other.
+    pub(crate) fn look_for_another(&mut self, signer: &Address, height: Height, outputs: &mut Outputs) {
+        if self.is_me(signer) && self.guard.is_anothers(height) {
+            let votes_from = self.guard.votes_from();
+            let how = format!("it signed at height {height}, and this one has signed nothing below height {votes_from}");
+            self.leave_key_to_another(&how, outputs);
+        }
+    }
+
+    /// One peer's word counts for little: up to a third of stake may lie. Over a third holds somebody honest.
+    pub(crate) fn on_held_elsewhere(&mut self, by: Address, outputs: &mut Outputs) {
+        let Some(me) = self.me else { return };
+        if by == me {
+            // Which of the two is to go on: the one that has signed. It is told by the others if that is not this one.
+            if !self.guard.may_sign() {
+                self.leave_key_to_another("it is connected to this one", outputs);
+            }
+            return;
+        }
+        self.guard.held_by.insert(by);
+        let Some(committee) = self.ledger.committee(self.ledger.epoch_of_next()) else { return };
+        let stake: u64 = self.guard.held_by.iter().map(|operator| committee.stake_of(operator).0).sum();
+        if committee.is_honest_threshold(Stake(stake)) {
+            let count = self.guard.held_by.len();
+            let how = format!("{count} operators with over a third of stake hear it, were connected to it before, and know that it lives");
+            self.leave_key_to_another(&how, outputs);
+        }
+    }
+
+    fn leave_key_to_another(&mut self, how: &str, outputs: &mut Outputs) {
+        if self.halted.is_some() || !self.config.guarded {
+            return;
+        }
+        let reason = format!(
+            "another node runs with this operator's key: {how}; two would contradict each other and be slashed, so this one signs \
+             nothing; leave it stopped, or stop the other one for good and start this one again"
+        );
+        self.halted = Some(reason.clone());
+        outputs.push(Output::Notice(Notice::KeyInUse(reason)));
+    }
+
     fn check_guard(&mut self, outputs: &mut Outputs) {
         let Some(me) = self.me else { return };
         let epoch = self.ledger.epoch_of_next();
@@ -220,6 +283,9 @@ impl Sequencer {
     }
 
     fn allow_signing(&mut self, outputs: &mut Outputs) {
+        if self.halted.is_some() {
+            return;
+        }
         self.guard.phase = Phase::Signing;
         self.timers.cancel(Timer::Guard);
         outputs.push(Output::Notice(Notice::SigningAllowed));

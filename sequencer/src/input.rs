@@ -68,6 +68,9 @@ pub enum Input {
     Connected(Peer),
     /// A peer cannot be reached any more.
     Disconnected(Peer),
+    /// A peer says that another process with this operator's key was connected to it first, and lives. This operator itself as the
+    /// one that says so: the process was met.
+    HeldElsewhere(Address),
     /// The time asked for by the last [`Output::WakeAt`](crate::Output::WakeAt) has come.
     Wake,
     /// Free disk space fell below the mark (true) or is back above it (false). Below, nothing is accepted or proposed; votes go on.

@@ -33,6 +33,7 @@ impl Sequencer {
     pub(crate) fn on_proposal(&mut self, proposal: VerifiedProposal, outputs: &mut Outputs) {
         self.seen.proposal(proposal.proposal());
         let statement = proposal.proposal().statement;
+        self.look_for_another(&proposal.proposal().signer, statement.height, outputs);
         self.help_laggard(proposal.proposal().signer, statement.height, outputs);
         if statement.height <= self.ledger.height() {
             return;
@@ -48,6 +49,7 @@ impl Sequencer {
 
     fn on_vote(&mut self, vote: Verified<Vote>, outputs: &mut Outputs) {
         self.seen.vote(&vote);
+        self.look_for_another(&vote.signer, vote.statement.height, outputs);
         if vote.statement.kind == VoteKind::Precommit {
             self.note_late_precommit(&vote);
         }
@@ -70,7 +72,8 @@ impl Sequencer {
 
     pub(crate) fn on_connected(&mut self, peer: Peer, outputs: &mut Outputs) {
         self.peers.insert(peer);
-        if let Peer::Operator(_) = peer {
+        if let Peer::Operator(operator) = peer {
+            self.guard.is_heard_by(&operator);
             self.ask(peer, Request::Tip(self.ledger.epoch_of_next()), outputs);
             self.ask_for_acks(peer, outputs);
             self.ask_for_slots_of(peer, outputs);

@@ -180,6 +180,8 @@ pub enum Notice {
         /// The first epoch it has a lane and acknowledges in.
         lane_from: squad_types::Epoch,
     },
+    /// Another node signs with this node's key: this one signs nothing more. In words that say how that is known and what to do.
+    KeyInUse(String),
     /// This node is behind and catches up.
     CatchingUp {
         /// Its own height.

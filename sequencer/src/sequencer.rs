@@ -123,6 +123,7 @@ impl Sequencer {
                 self.fetches.forget_peer(peer);
                 self.catchup.forget_peer(peer);
             }
+            Input::HeldElsewhere(by) => self.on_held_elsewhere(by, outputs),
             Input::Wake => {}
             Input::DiskLow(low) => self.disk_low = low,
             Input::AnchorSeen => self.rejudge_refused(outputs),

@@ -63,6 +63,8 @@ pub enum What {
     Fetching,
     /// Height, round, place of the reason among the record's words.
     NotVotedFor,
+    /// Place of the reason among the record's words.
+    KeyInUse,
 }
 
 impl What {
@@ -367,6 +369,7 @@ impl Recorder {
                     let why = self.word(why);
                     (What::NotVotedFor, [height.0, round.0.into(), why])
                 }
+                Notice::KeyInUse(reason) => (What::KeyInUse, [self.word(reason), 0, 0]),
             };
             self.event(at, node, what, figures);
         }

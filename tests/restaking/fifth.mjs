@@ -32,7 +32,7 @@ export class Fifth {
 
   // A node with this operator's key, in a directory of its own, on free ports; it dials those operators and tells nobody where it
   // is. With `other`'s identity on the network, if one is given: peers take the two for one.
-  start(name, peers, other) {
+  start(name, peers, other, options) {
     const home = join(this.network, name)
     mkdirSync(join(home, 'data'), { recursive: true })
     if (other) copyFileSync(join(other.home, 'data', 'network-identity'), join(home, 'data', 'network-identity'))
@@ -49,7 +49,7 @@ export class Fifth {
       `[l1]\nendpoints = ["${this.l1}"]\npoll_ms = 500`,
     ]
     writeFileSync(join(home, 'node.toml'), config.join('\n'))
-    return Object.assign(new Node(name, this.program, join(home, 'node.toml')), { home })
+    return Object.assign(new Node(name, this.program, join(home, 'node.toml'), options), { home })
   }
 }
 

@@ -89,8 +89,8 @@ export class Devnet extends Process {
 }
 
 export class Node extends Process {
-  constructor(name, program, config) {
-    const options = ['node', '--config', config, '--insecure-plaintext-key', '--log-format', 'json', '--exit-with-stdin']
+  constructor(name, program, config, more = []) {
+    const options = ['node', '--config', config, '--insecure-plaintext-key', '--log-format', 'json', '--exit-with-stdin', ...more]
     super(name, program, options, 'stderr')
   }
 

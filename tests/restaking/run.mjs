@@ -105,15 +105,21 @@ async function joins({ program, dir, running, devnet, network, chain }) {
 }
 
 // (c) Whoever runs twice with one key is caught. The second has a copy of the first one's identity on the network, and nothing else
-// of its directory. Its guard waits for what it may have signed before; that somebody else signs with it at the same time, nobody
-// can know. Each is connected to three of the four, so that neither is shut out; peers hear the younger of the two where both are.
+// of its directory. By itself it finds that the other one signs, and does not; then it is told not to look. Each is connected to
+// three of the four, so that neither is shut out; peers hear the younger of the two where both are.
 async function contradicts({ program, dir, running, devnet, network, chain, fifth, node }) {
   assert.equal(await node.stop(), 0)
   running.delete(node)
   const first = fifth.start('fifth', [0, 1, 2])
   running.add(first)
   await first.says('signing begins')
-  const second = fifth.start('twin', [1, 2, 3], first)
+  const careful = fifth.start('careful', [1, 2, 3], first)
+  running.add(careful)
+  await careful.says("another node runs with this operator's key")
+  say('a second node with its key finds the first one, and signs nothing')
+  assert.equal(await careful.stop(), 0)
+  running.delete(careful)
+  const second = fifth.start('twin', [1, 2, 3], first, ['--insecure-unguarded'])
   running.add(second)
   await second.says('signing begins')
   const twins = [first, second]

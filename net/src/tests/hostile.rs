@@ -65,7 +65,7 @@ fn hello_and(config: &NetConfig, class: Class, more: &[u8]) -> Vec<u8> {
     bytes
 }
 
-async fn refusal(node: &mut Node, of: PeerId) -> Refusal {
+pub(super) async fn refusal(node: &mut Node, of: PeerId) -> Refusal {
     node.until(|event| match event {
         NetEvent::PeerRefused { peer, reason } if *peer == of => Some(reason.clone()),
         _ => None,

@@ -1,6 +1,7 @@
 //! Dialling: crossing dials, restarts, re-binding.
 
 use super::*;
+use crate::Refusal;
 
 #[tokio::test]
 async fn a_peer_that_restarts_on_its_address_is_connected_again() {
@@ -88,20 +89,68 @@ async fn an_operator_that_binds_a_new_identity_takes_its_place() {
     let mut old = Node::start(member(2), &[&first]).await;
     old.handle.set_committee(members.clone());
     first.until_connected(old.peer()).await;
+    old.until_connected(first.peer()).await;
+    old.handle.shutdown().await;
     let mut config = member(3);
     config.binding = Some(bind(&config.identity, &config.domain, &signer(2), Timestamp(2), &[]));
     let mut new = Node::start(config, &[&first]).await;
-    new.handle.set_committee(members);
+    new.handle.set_committee(members.clone());
     new.until_connected(first.peer()).await;
     new.handle.send(operator(1), Channel::Vote, Bytes::from_static(b"new")).unwrap();
     assert_eq!(first.message().await, (Some(operator(2)), Channel::Vote, Bytes::from_static(b"new")));
-    // The old peer is bound to nobody now: dropped and counted, the new one is heard.
-    old.until_connected(first.peer()).await;
-    old.handle.send(first.peer(), Channel::Vote, Bytes::from_static(b"old")).unwrap();
-    while first.handle.penalty(&old.peer()) == 0.0 {
-        new.handle.send(operator(1), Channel::Vote, Bytes::from_static(b"new")).unwrap();
-        assert_eq!(first.message().await.2, "new");
+    // When that one has gone as well, the older binding still counts for nothing.
+    new.handle.shutdown().await;
+    let old = Node::start(member(2), &[&first]).await;
+    assert_eq!(super::hostile::refusal(&mut first, old.peer()).await, Refusal::StaleBinding);
+}
+
+/// Two processes with one operator's key: the first one is heard on, the second is told of it.
+async fn is_turned_away(second: NetConfig) {
+    let mut home = Node::start(member(1), &[]).await;
+    let members = vec![operator(1), operator(2)];
+    home.handle.set_committee(members.clone());
+    let mut first = Node::start(member(2), &[&home]).await;
+    first.handle.set_committee(members.clone());
+    home.until_connected(first.peer()).await;
+    first.until_connected(home.peer()).await;
+
+    let mut second = Node::start(second, &[&home]).await;
+    second.handle.set_committee(members.clone());
+    assert_eq!(super::hostile::refusal(&mut home, second.peer()).await, Refusal::Contested);
+    let by = second
+        .until(|event| match event {
+            NetEvent::HeldElsewhere { by } => Some(by.operator),
+            NetEvent::PeerConnected { .. } | NetEvent::Message { .. } => panic!("it is heard: {event:?}"),
+            _ => None,
+        })
+        .await;
+    assert_eq!(by, Some(operator(1)));
+    for channel in [Channel::Vote, Channel::Batch] {
+        first.handle.send(operator(1), channel, Bytes::from_static(b"first")).unwrap();
+        assert_eq!(home.message().await, (Some(operator(2)), channel, Bytes::from_static(b"first")));
+        home.handle.send(operator(2), channel, Bytes::from_static(b"home")).unwrap();
+        assert_eq!(first.message().await.2, "home");
     }
+
+    // When the first has gone, the second takes its place.
+    first.handle.shutdown().await;
+    second.until_connected(home.peer()).await;
+    second.handle.send(operator(1), Channel::Vote, Bytes::from_static(b"second")).unwrap();
+    assert_eq!(home.message().await, (Some(operator(2)), Channel::Vote, Bytes::from_static(b"second")));
+}
+
+#[tokio::test]
+async fn a_second_process_with_the_key_on_another_identity_is_turned_away() {
+    let mut second = follower(3);
+    second.binding = Some(bind(&second.identity, &second.domain, &signer(2), Timestamp(2), &[]));
+    is_turned_away(second).await;
+}
+
+#[tokio::test]
+async fn a_second_process_with_the_key_and_the_identity_is_turned_away() {
+    let mut second = member(2);
+    second.binding = Some(bind(&second.identity, &second.domain, &signer(2), Timestamp(2), &[]));
+    is_turned_away(second).await;
 }
 
 #[tokio::test]

@@ -90,6 +90,9 @@ pub struct NodeArgs {
     /// Pretend that the clock is this many milliseconds ahead: for tests only, so with a plaintext key only
     #[arg(long, hide = true, value_name = "MS", requires = "insecure_plaintext_key", allow_negative_numbers = true)]
     pub insecure_clock_offset_ms: Option<i64>,
+    /// Sign without asking the others what this key signed before, so twice: for tests only, so with a plaintext key only
+    #[arg(long, hide = true, requires = "insecure_plaintext_key")]
+    pub insecure_unguarded: bool,
     /// Settings.
     #[command(flatten)]
     pub settings: Overrides,

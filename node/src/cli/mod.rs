@@ -71,13 +71,17 @@ async fn asynchronous(command: Command, output: Output) -> anyhow::Result<ExitCo
                 end_with_stdin();
             }
             let offset = args.insecure_clock_offset_ms;
+            let guarded = !args.insecure_unguarded;
             let config = args.load()?;
             crate::logging::start(&config.log)?;
+            if !guarded {
+                tracing::warn!("this node signs without asking what its key signed before, for a test");
+            }
             if let Some(offset_ms) = offset {
                 clock::pretend(offset_ms);
                 tracing::warn!(offset_ms, "this node pretends that its clock is off, for a test");
             }
-            Box::pin(crate::driver::run(config)).await?;
+            Box::pin(crate::driver::run(config, guarded)).await?;
         }
         Command::Devnet(mut args) => {
             args.json |= output.json;

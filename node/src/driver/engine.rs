@@ -252,6 +252,8 @@ impl Engine {
                 }
                 Output::Prunable { height, epoch } => self.prune(height, epoch),
                 Output::Misbehaved { peer, what } => self.courier.blame(peer, what),
+                // Whatever comes after it would be signed.
+                Output::Notice(Notice::KeyInUse(reason)) => anyhow::bail!(reason),
                 Output::Notice(notice) => self.note(&notice),
             }
         }
@@ -349,6 +351,8 @@ impl Engine {
                 lane_from = lane_from.0,
                 "own state is lost or stale: no votes below that height, no transactions before that epoch"
             ),
+            // It ends the process.
+            Notice::KeyInUse(reason) => tracing::error!("{reason}"),
             Notice::CatchingUp { height, target } => {
                 tracing::info!(height = height.0, target = target.0, "catching up");
             }

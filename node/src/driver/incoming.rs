@@ -4,10 +4,10 @@ use super::inbox::{Inbox, Room};
 use super::peers::{Announced, Committees, Peers};
 use super::workers::Workers;
 use bytes::Bytes;
-use squad_net::{Channel, Class, GossipId, NetEvent, NetEvents, NetworkHandle, Offence, Origin, Responder, Verdict};
+use squad_net::{Channel, Class, GossipId, NetEvent, NetEvents, NetworkHandle, Offence, Origin, Refusal, Responder, Verdict};
 use squad_sequencer::{Input, Peer};
 use squad_types::{
-    CommitCertificate, Decode as _, Domain, EcdsaVerifier, Height, Message, MessageError, Request, VerifiedMessage,
+    Address, CommitCertificate, Decode as _, Domain, EcdsaVerifier, Height, Message, MessageError, Request, VerifiedMessage,
 };
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -21,6 +21,8 @@ pub(crate) struct Incoming {
     pub(crate) inbox: Inbox,
     pub(crate) workers: Arc<Workers>,
     pub(crate) domain: Domain,
+    /// This node's operator.
+    pub(crate) me: Address,
     pub(crate) tip: watch::Receiver<Height>,
     pub(crate) announced: Arc<Announced>,
     pub(crate) network_bytes: prometheus::IntCounterVec,
@@ -47,7 +49,17 @@ impl Incoming {
                 tracing::info!(peer = %peer.peer, ?name, "peer disconnected");
                 self.inbox.input(Input::Disconnected(name), None);
             }
-            NetEvent::PeerRefused { peer, reason } => tracing::warn!(%peer, %reason, "peer refused"),
+            NetEvent::PeerRefused { peer, reason } => {
+                tracing::warn!(%peer, %reason, "peer refused");
+                if reason == Refusal::OwnOperator {
+                    self.inbox.input(Input::HeldElsewhere(self.me), None);
+                }
+            }
+            NetEvent::HeldElsewhere { by } => {
+                if let Some(operator) = by.operator {
+                    self.inbox.input(Input::HeldElsewhere(operator), None);
+                }
+            }
             NetEvent::Message { from, channel, bytes } => {
                 self.count(&bytes);
                 let room = if channel.class() == Class::Bulk { Room::Bulk } else { Room::Control };

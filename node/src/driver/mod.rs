@@ -75,13 +75,14 @@ fn announce(texts: &[String]) -> anyhow::Result<Announce> {
     }
 }
 
-fn plan(config: &NodeConfig) -> anyhow::Result<Plan> {
+fn plan(config: &NodeConfig, guarded: bool) -> anyhow::Result<Plan> {
     let genesis = crate::cli::read_genesis(&config.genesis)?;
     let secret = crate::keystore::open(&config.key)?;
     let signer = EcdsaSigner::from_secret(*secret).context("the operator's key is no secp256k1 key")?;
     Ok(Plan {
         genesis,
         signer,
+        guarded,
         data_dir: config.data_dir.clone(),
         listen: multiaddrs("p2p.listen", &config.p2p_listen)?,
         announce: announce(&config.p2p_announce)?,
@@ -168,12 +169,12 @@ impl Servers {
     }
 }
 
-/// Runs a node until it is told to stop (Ctrl-C or SIGTERM).
+/// Runs a node until it is told to stop (Ctrl-C or SIGTERM). One that is not `guarded` signs without asking what its key signed before.
 ///
 /// # Errors
 /// Whatever keeps the node from starting or from going on, in words that say what to do.
-pub async fn run(config: NodeConfig) -> anyhow::Result<()> {
-    let plan = plan(&config)?;
+pub async fn run(config: NodeConfig, guarded: bool) -> anyhow::Result<()> {
+    let plan = plan(&config, guarded)?;
     let metrics = plan.metrics.clone();
     let (network, operator) = (plan.genesis.network_id(), plan.signer.address());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), %network, %operator, "starting");

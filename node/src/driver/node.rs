@@ -47,6 +47,8 @@ const STACK_BYTES: usize = 8 << 20;
 pub(crate) struct Plan {
     pub(crate) genesis: Genesis,
     pub(crate) signer: EcdsaSigner,
+    /// Whether it asks what it signed before it signs.
+    pub(crate) guarded: bool,
     pub(crate) data_dir: PathBuf,
     pub(crate) listen: Vec<Multiaddr>,
     pub(crate) announce: Announce,
@@ -107,6 +109,7 @@ fn open(plan: &Plan) -> anyhow::Result<Opened> {
     let signer: Arc<dyn Signer> = Arc::new(plan.signer.clone());
     let mut config = Config::new(plan.genesis.clone(), Some(signer), Arc::new(EcdsaVerifier), stakes);
     config.memory = memory;
+    config.guarded = plan.guarded;
     let (sequencer, outputs) = Sequencer::recover(config, crate::cli::now(), records, &Records(store.clone()))?;
     check_clock(sequencer.ledger().tip_time())?;
     Ok(Opened { store, sequencer, outputs, follower, reporter })
@@ -210,6 +213,7 @@ impl Node {
             inbox: inbox.clone(),
             workers: Arc::new(Workers::start().context("the threads that check signatures do not start")?),
             domain,
+            me: plan.signer.address(),
             tip: published.tip.subscribe(),
             announced: Arc::default(),
             network_bytes: plan.metrics.network_bytes.clone(),

@@ -195,7 +195,7 @@ const MAX_TRANSACTIONS: usize = 40_000;
 const REGIONS: &str = include_str!("../../data/aws-regions.csv");
 
 /// The names of [`What`](super::What), in its order.
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 20] = [
     "up",
     "down",
     "proposed",
@@ -215,6 +215,7 @@ const NAMES: [&str; 19] = [
     "rebatched",
     "fetching",
     "not voted for",
+    "key in use",
 ];
 
 impl Replay {
@@ -374,7 +375,7 @@ mod tests {
 
     #[test]
     fn every_thing_a_node_does_has_its_name_and_every_region_of_the_table_its_place() {
-        assert_eq!(What::NotVotedFor as usize + 1, NAMES.len());
+        assert_eq!(What::KeyInUse as usize + 1, NAMES.len());
         assert_eq!(
             [NAMES[What::Decided as usize], NAMES[What::Fetching as usize], NAMES[What::Up as usize]],
             ["decided", "fetching", "up"]

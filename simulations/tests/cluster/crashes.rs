@@ -1,6 +1,6 @@
 //! Nodes die, with what was not synced, and come back; or their disks do not.
 
-use squad_sequencer::{Memory, Notice};
+use squad_sequencer::{Input, Memory, Notice, Peer};
 use squad_simulations::{Cluster, ClusterConfig};
 use squad_types::Height;
 
@@ -180,4 +180,71 @@ fn who_was_away_catches_up_many_times_faster_than_the_others_go_on() {
     assert!(cluster.run_until(60_000, |c| c.height(3).0 + 1 >= c.height(0).0 && c.height(3).0 > missed));
     let took = (cluster.now().0 - from.0) / 1_000;
     assert!(took < 10 * missed, "{missed} heights took {took} ms");
+}
+
+#[test]
+fn a_node_without_memory_signs_nothing_while_another_signs_with_its_key() {
+    let mut config = ClusterConfig::equal(98, 4);
+    config.params.idle_interval_ms = 100;
+    config.twins = vec![2];
+    let mut cluster = Cluster::new(&config);
+    (0..4).for_each(|node| cluster.start(node, Memory::Kept));
+    assert!(cluster.run_until(10_000, |c| c.height(0) >= Height(10)));
+    // The same key on another machine, with nothing else.
+    cluster.start(4, Memory::Kept);
+    let halted = |c: &Cluster, node: usize| c.nodes[node].sequencer.as_ref().unwrap().status().halted;
+    assert!(cluster.run_until(10_000, |c| halted(c, 4).is_some()), "it goes on");
+    let reason = halted(&cluster, 4).unwrap();
+    assert!(reason.contains("another node runs with this operator's key: it signed at height"), "{reason}");
+    let at = cluster.height(0);
+    assert!(
+        cluster.run_until(10_000, |c| c.height(0) >= at.plus(20) && c.height(2) >= at.plus(20)),
+        "the other one goes on"
+    );
+    assert!((0..4).all(|node| halted(&cluster, node).is_none()));
+    for node in 0..5 {
+        assert!(cluster.nodes[node].sequencer.as_ref().unwrap().evidence().is_empty(), "node {node} has evidence");
+    }
+}
+
+#[test]
+fn a_third_of_stake_cannot_stop_a_node_by_saying_that_its_key_is_in_use() {
+    let mut cluster = Cluster::new(&ClusterConfig::equal(97, 7));
+    (0..7).for_each(|node| cluster.start(node, Memory::Kept));
+    assert!(cluster.run_until(10_000, |c| c.height(0) >= Height(3)));
+    let halted = |c: &Cluster, node: usize| c.nodes[node].sequencer.as_ref().unwrap().status().halted;
+    let told = |c: &mut Cluster, by: usize| c.input(0, Input::HeldElsewhere(c.address(by)));
+    // Two of seven may lie, as often as they like; a third one's word is withdrawn when it hears the node again.
+    for by in [5, 6, 5, 6, 4] {
+        if by == 4 {
+            let heard = Peer::Operator(cluster.address(5));
+            cluster.input(0, Input::Connected(heard));
+        }
+        told(&mut cluster, by);
+        assert_eq!(halted(&cluster, 0), None);
+    }
+    // What signs cannot be stopped by meeting the other one: that one has not signed.
+    told(&mut cluster, 0);
+    assert_eq!(halted(&cluster, 0), None);
+    let at = cluster.height(0);
+    assert!(cluster.run_until(10_000, |c| c.height(0) >= at.plus(5)));
+    // Three hold somebody honest.
+    told(&mut cluster, 5);
+    let reason = halted(&cluster, 0).unwrap();
+    assert!(reason.contains("3 operators with over a third of stake hear it"), "{reason}");
+    assert!(cluster.nodes[0].notices.iter().any(|notice| matches!(notice, Notice::KeyInUse(said) if *said == reason)));
+}
+
+#[test]
+fn a_node_that_meets_another_with_its_key_before_it_signs_never_does() {
+    let mut cluster = Cluster::new(&ClusterConfig::equal(96, 4));
+    (0..3).for_each(|node| cluster.start(node, Memory::Kept));
+    assert!(cluster.run_until(10_000, |c| c.height(0) >= Height(3)));
+    cluster.start(3, Memory::Lost);
+    let me = cluster.address(3);
+    cluster.input(3, Input::HeldElsewhere(me));
+    let at = cluster.height(0);
+    assert!(cluster.run_until(60_000, |c| c.height(0) >= at.plus(20)));
+    assert!(cluster.nodes[3].sequencer.as_ref().unwrap().status().halted.is_some());
+    assert!(!cluster.nodes[3].notices.iter().any(|notice| matches!(notice, Notice::SigningAllowed)));
 }

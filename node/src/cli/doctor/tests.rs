@@ -42,6 +42,7 @@ impl Place {
             insecure_plaintext_key: true,
             exit_with_stdin: false,
             insecure_clock_offset_ms: None,
+            insecure_unguarded: false,
             settings,
         };
         DoctorArgs { node: Box::new(node), compare: Vec::new() }

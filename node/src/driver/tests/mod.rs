@@ -47,6 +47,7 @@ fn plan(genesis: &Genesis, number: u8, dir: &Path, bootstrap: Vec<Multiaddr>) ->
     Plan {
         genesis: genesis.clone(),
         signer: signer(number),
+        guarded: true,
         data_dir: dir.join(number.to_string()),
         listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
         announce: Announce::Listening,

@@ -41,6 +41,7 @@ function tell(event) {
     case "rebatched": return [`batches ${a} transactions of an expired lane again`, true];
     case "fetching": return [`fetches batches ${b} to ${c} of the lane of the member in place ${a}`, true];
     case "not voted for": return [`does not vote for the proposal at height ${a}, round ${b}: ${record.words[c]}`, true];
+    case "key in use": return [record.words[a], true];
     default: return [name, false];
   }
 }
