@@ -66,7 +66,9 @@ impl Sessions {
     /// # Errors
     /// [`Refusal::Contested`] while another process may live that is connected, [`Refusal::HeldElsewhere`] when it does.
     pub(crate) fn admits(&mut self, operator: &Address, process: Process, now: Instant) -> Result<(), Refusal> {
-        let Some(session) = self.of.get_mut(operator).filter(|session| session.process != process) else { return Ok(()) };
+        let Some(session) = self.of.get_mut(operator).filter(|session| session.process != process) else {
+            return Ok(());
+        };
         let known = session.contender.take().filter(|contender| contender.process == process);
         let contender = session.contender.insert(known.unwrap_or(Contender { process, since: now, proven: false }));
         Err(if contender.proven { Refusal::HeldElsewhere } else { Refusal::Contested })

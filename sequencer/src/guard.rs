@@ -214,7 +214,8 @@ impl Sequencer {
     pub(crate) fn look_for_another(&mut self, signer: &Address, height: Height, outputs: &mut Outputs) {
         if self.is_me(signer) && self.guard.is_anothers(height) {
             let votes_from = self.guard.votes_from();
-            let how = format!("it signed at height {height}, and this one has signed nothing below height {votes_from}");
+            let how =
+                format!("it signed at height {height}, and this one has signed nothing below height {votes_from}");
             self.leave_key_to_another(&how, outputs);
         }
     }
@@ -234,7 +235,9 @@ impl Sequencer {
         let stake: u64 = self.guard.held_by.iter().map(|operator| committee.stake_of(operator).0).sum();
         if committee.is_honest_threshold(Stake(stake)) {
             let count = self.guard.held_by.len();
-            let how = format!("{count} operators with over a third of stake hear it, were connected to it before, and know that it lives");
+            let how = format!(
+                "{count} operators with over a third of stake hear it, were connected to it before, and know that it lives"
+            );
             self.leave_key_to_another(&how, outputs);
         }
     }

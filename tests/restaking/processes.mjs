@@ -20,7 +20,8 @@ class Process {
     for (const each of ['stdout', 'stderr']) {
       createInterface({ input: this.child[each] }).on('line', (line) => {
         this.tail = [...this.tail, line].slice(-20)
-        if (each === stream) this.took(JSON.parse(line))
+        // A program that ends with an error says it in words at last.
+        if (each === stream && !line.startsWith('error: ')) this.took(JSON.parse(line))
       })
     }
   }

@@ -3,7 +3,8 @@
 use super::network;
 use prost::Message as _;
 use squad_client::{TrustedCommittee, proto, verify};
-use squad_net::{Class, decode_exchange, decode_frame, decode_hello, encode_exchange, encode_hello};
+use squad_net::{Class, decode_answer, decode_exchange, decode_frame, decode_hello};
+use squad_net::{encode_answer, encode_exchange, encode_hello};
 use squad_types::{Confirmation, EcdsaVerifier, Evidence, Genesis};
 
 pub(super) fn frame(bytes: &[u8]) {
@@ -18,6 +19,12 @@ pub(super) fn frame(bytes: &[u8]) {
 pub(super) fn hello(bytes: &[u8]) {
     if let Ok(hello) = decode_hello(bytes) {
         assert_eq!(encode_hello(&hello), bytes, "a hello has two encodings");
+    }
+}
+
+pub(super) fn answer(bytes: &[u8]) {
+    if let Ok(answer) = decode_answer(bytes) {
+        assert_eq!(encode_answer(&answer), bytes, "an answer has two encodings");
     }
 }
 

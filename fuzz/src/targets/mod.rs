@@ -65,6 +65,7 @@ targets! {
     stored::trusted_committee <- ["trusted_committee"],
     edges::frame <- ["frame"],
     edges::hello <- ["hello"],
+    edges::answer <- ["answer.contested", "hello.member"],
     edges::exchange <- ["exchange"],
     edges::genesis_json <- ["genesis.json"],
     edges::confirmation_json <- ["confirmation_json"],

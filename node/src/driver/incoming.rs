@@ -4,10 +4,13 @@ use super::inbox::{Inbox, Room};
 use super::peers::{Announced, Committees, Peers};
 use super::workers::Workers;
 use bytes::Bytes;
-use squad_net::{Channel, Class, GossipId, NetEvent, NetEvents, NetworkHandle, Offence, Origin, Refusal, Responder, Verdict};
+use squad_net::{
+    Channel, Class, GossipId, NetEvent, NetEvents, NetworkHandle, Offence, Origin, Refusal, Responder, Verdict,
+};
 use squad_sequencer::{Input, Peer};
 use squad_types::{
-    Address, CommitCertificate, Decode as _, Domain, EcdsaVerifier, Height, Message, MessageError, Request, VerifiedMessage,
+    Address, CommitCertificate, Decode as _, Domain, EcdsaVerifier, Height, Message, MessageError, Request,
+    VerifiedMessage,
 };
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, watch};

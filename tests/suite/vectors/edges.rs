@@ -4,6 +4,7 @@ use super::blocks::namespace_block;
 use super::book::Book;
 use super::world::World;
 use squad_client::{BlockVerifier, Checkpoint, TrustedCommittee};
+use squad_net::{Answer, Away, decode_answer, encode_answer};
 use squad_net::{Channel, Class, ExchangeEntry, Hello, decode_exchange, decode_hello, encode_exchange, encode_hello};
 use squad_net::{decode_frame, encode_frame_header};
 use squad_types::NamespaceId;
@@ -26,6 +27,11 @@ pub(crate) fn write(world: &World, book: &mut Book) {
     ] {
         let again = |bytes: &[u8]| decode_hello(bytes).map(|hello| encode_hello(&hello)).map_err(|e| e.to_string());
         book.bytes(&format!("hello.{name}"), encode_hello(&hello), again);
+    }
+    for (name, away) in [("contested", Away::Contested), ("held_elsewhere", Away::HeldElsewhere)] {
+        let hello = Hello { class: Class::Control, network, binding: None, record: None };
+        let again = |bytes: &[u8]| decode_answer(bytes).map(|answer| encode_answer(&answer)).map_err(|e| e.to_string());
+        book.bytes(&format!("answer.{name}"), encode_answer(&Answer { hello, away: Some(away) }), again);
     }
     let entries = [ExchangeEntry { binding: vec![1, 2, 3].into(), record: vec![4, 5].into(), connected: true }];
     let again = |bytes: &[u8]| decode_exchange(bytes).map(|all| encode_exchange(&all)).map_err(|e| e.to_string());
