@@ -30,9 +30,17 @@ export class Fifth {
     return run(this.program, ['operator', command, '--config', join(home, 'node.toml'), ...account, ...options])
   }
 
+  // The command line's checks of that node. Fails if one of them does.
+  async doctor(node) {
+    const { address } = await node.says('serving JSON-RPC')
+    const config = ['--config', join(node.home, 'node.toml'), '--insecure-plaintext-key', '--rpc-listen', address]
+    return run(this.program, ['doctor', ...config])
+  }
+
   // A node with this operator's key, in a directory of its own, on free ports; it dials those operators and tells nobody where it
-  // is. With `other`'s identity on the network, if one is given: peers take the two for one.
-  start(name, peers, other, options) {
+  // is. With `other`'s identity on the network, if one is given: peers take the two for one. One that `reports` sends evidence from
+  // its account.
+  start(name, peers, { other, options, reports } = {}) {
     const home = join(this.network, name)
     mkdirSync(join(home, 'data'), { recursive: true })
     if (other) copyFileSync(join(other.home, 'data', 'network-identity'), join(home, 'data', 'network-identity'))
@@ -48,6 +56,10 @@ export class Fifth {
       `[metrics]\nlisten = "127.0.0.1:0"`,
       `[l1]\nendpoints = ["${this.l1}"]\npoll_ms = 500`,
     ]
+    if (reports) {
+      writeFileSync(join(home, 'account.hex'), this.purse, { mode: 0o600 })
+      config.push(`account = { plaintext = "account.hex" }\nsubmit_evidence = true`)
+    }
     writeFileSync(join(home, 'node.toml'), config.join('\n'))
     return Object.assign(new Node(name, this.program, join(home, 'node.toml'), options), { home })
   }

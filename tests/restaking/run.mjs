@@ -91,6 +91,7 @@ async function joins({ program, dir, running, devnet, network, chain }) {
   await chain.fund(fifth.account)
   await chain.deposit(fifth.account, 300n * WAD)
   const { address } = await node.says('listening for peers')
+  assert.match(await fifth.doctor(node), /it follows, at height \d+, and takes no transactions: its operator is not in the committee/)
   const register = ['register', '--insecure-plaintext-key', '--address', address, '--yes']
   await fifth.operator(...register, '--as-operator')
   await chain.pass('ALLOCATION_CONFIGURATION_DELAY')
@@ -104,6 +105,14 @@ async function joins({ program, dir, running, devnet, network, chain }) {
   return { fifth, node }
 }
 
+const kindOf = (evidence) => Number(evidence.slice(2, 4))
+
+// An operator's evidence, as files in a directory.
+async function listed(program, operator, out) {
+  await run(program, ['evidence', 'list', '--rpc', operator, '--out', out])
+  return readdirSync(out).map((name) => JSON.parse(readFileSync(join(out, name), 'utf8')))
+}
+
 // (c) Whoever runs twice with one key is caught. The second has a copy of the first one's identity on the network, and nothing else
 // of its directory. By itself it signs nothing: those that hear the first one tell it, and it ends. Then it is told not to care.
 // The first one is connected to three of the four, the second dials three as well and is heard by the one that is left.
@@ -113,14 +122,21 @@ async function contradicts({ program, dir, running, devnet, network, chain, fift
   const first = fifth.start('fifth', [0, 1, 2])
   running.add(first)
   await first.says('signing begins')
-  const careful = fifth.start('careful', [1, 2, 3], first)
+  const careful = fifth.start('careful', [1, 2, 3], { other: first })
   running.add(careful)
   await careful.says("another node runs with this operator's key")
   assert.equal(await careful.ended, 1)
   running.delete(careful)
   assert(!careful.lines.some((line) => JSON.stringify(line).includes('signing begins')), 'it signed')
   say('a second node with its key was told of the first one, signed nothing, and ended')
-  const second = fifth.start('twin', [1, 2, 3], first, ['--insecure-unguarded'])
+  // Somebody who only follows, and takes stake for what it finds.
+  const watcher = new Fifth(program, dir, network)
+  await chain.fund(watcher.account)
+  const reporter = watcher.start('watcher', [0, 1, 2, 3], { reports: true })
+  running.add(reporter)
+  await reporter.says('evidence is sent to the settlement layer')
+  const before = await chain.stakes(fifth.account)
+  const second = fifth.start('twin', [1, 2, 3], { other: first, options: ['--insecure-unguarded'] })
   running.add(second)
   await second.says('signing begins')
   const twins = [first, second]
@@ -137,28 +153,34 @@ async function contradicts({ program, dir, running, devnet, network, chain, fift
     })
     answers = await Promise.all(sent)
     if ((await ask(honest, 'squad_evidence')).length === 0) return undefined
-    await run(program, ['evidence', 'list', '--rpc', honest, '--out', out])
-    return readdirSync(out)
+    return listed(program, honest, out)
   })
-  const [evidence] = files.map((name) => JSON.parse(readFileSync(join(out, name), 'utf8')))
+  const [evidence] = files
   assert.equal(evidence.accused, fifth.key, `the two were answered ${answers}`)
-  const kind = Number(evidence.bytes.slice(2, 4))
-  say(`it was run twice, and caught at ${['two votes', 'two proposals', 'two batches', 'two acks'][kind]}`)
+  say(`it was run twice, and caught at ${['two votes', 'two proposals', 'two batches', 'two acks'][kindOf(evidence.bytes)]}`)
 
-  const before = await chain.stakes(fifth.account)
-  const fraction = await chain.fraction(kind)
-  const [file] = readdirSync(out)
-  const submit = ['evidence', 'submit', join(out, file), '--config', join(network.dir, 'operator-1', 'node.toml')]
-  const reporter = ['--account', network.l1.operators[0].account_key, '--insecure-plaintext-account', '--yes']
-  await run(program, [...submit, ...reporter])
+  for (const twin of twins) {
+    assert.equal(await twin.stop(), 0)
+    running.delete(twin)
+  }
+
+  const took = () => reporter.lines.filter((line) => JSON.stringify(line).includes('stake was taken of an operator')).length
+  await devnet.until('the follower has sent all', async () => took() > 0 && took() === (await ask(honest, 'squad_evidence')).length)
+  const all = await listed(program, honest, join(dir, 'all-evidence'))
+  const fractions = await Promise.all(all.map(({ bytes }) => chain.fraction(kindOf(bytes))))
   const after = await chain.stakes(fifth.account)
   before.forEach((had, at) => {
-    const kept = (amount) => amount - (amount * fraction) / WAD
-    assert.equal(after[at].magnitude, kept(had.magnitude), 'its magnitude')
-    assert.equal(after[at].shares, kept(had.shares), 'its shares')
+    const left = (amount) => fractions.reduce((kept, fraction) => kept - (kept * fraction) / WAD, amount)
+    // Of several, the order is not known, and each is rounded.
+    const isLeft = (amount, of) => [amount - left(of), left(of) - amount].every((more) => more < BigInt(all.length))
+    assert(isLeft(after[at].magnitude, had.magnitude), 'its magnitude')
+    assert(isLeft(after[at].shares, had.shares), 'its shares')
   })
+  const submit = ['evidence', 'submit', join(out, readdirSync(out)[0]), '--config', join(network.dir, 'operator-1', 'node.toml')]
+  const purse = ['--account', network.l1.operators[0].account_key, '--insecure-plaintext-account', '--yes']
+  await assert.rejects(run(program, [...submit, ...purse]), /was slashed for it/, 'it is slashed again')
   assert(await chain.isTombstoned(fifth.account))
-  say(`slashed: ${(100n * fraction) / WAD} % of its shares are gone, ${after[0].shares / WAD} of ${before[0].shares / WAD} are left`)
+  say(`a follower had it slashed (incidents: ${all.length}): ${after[0].shares / WAD} of ${before[0].shares / WAD} shares are left`)
   const { epoch } = await devnet.epoch('a committee without it', (members) => stakeOf(members, fifth.key) === 0n)
   say(`epoch ${epoch} is without it`)
   await devnet.block('a block of that committee', (block) => block.epoch === epoch)

@@ -202,6 +202,11 @@ async fn alive(config: &NodeConfig) -> Vec<Check> {
         Readiness::CatchingUp { target } => {
             warn(name, format!("it is at height {} and catches up to {target}", status.height))
         }
+        // A newcomer that waits for its epoch, or somebody who only follows: nothing is wrong with the node.
+        Readiness::Refusing { .. } if !status.in_committee => {
+            let why = format!("its operator is not in the committee of epoch {}", status.epoch);
+            warn(name, format!("it follows, at height {}, and takes no transactions: {why}", status.height))
+        }
         Readiness::Refusing { reason } => fail(name, format!("it takes no transactions: {reason}")),
     }];
     checks.extend(status.warnings.iter().map(|warning| fail(name, warning)));
