@@ -1,7 +1,7 @@
 //! Sends what this node holds against others to where stake is taken for it.
 //!
 //! Every node does so that is told to, for the same incidents. So each waits a while first, longer or shorter by incident and
-//! operator, and then asks whether somebody was quicker. The contract counts an incident once, whoever sends it and however often:
+//! operator, and then asks whether somebody was quicker; and again until that is final. The contract counts an incident once, whoever sends it and however often:
 //! nothing has to be remembered across a restart.
 
 use super::inbox::Inbox;
@@ -34,6 +34,8 @@ struct Due {
 enum Came {
     /// Stake was taken for it, by this node or by another, or never can be.
     Over,
+    /// Stake was taken for it in a block that may still be replaced by one without it.
+    Taken,
     /// Nobody is known to have that key.
     Unknown,
 }
@@ -105,6 +107,7 @@ impl Reporter {
         };
         let next = match self.report(evidence, incident).await {
             Ok(Came::Over) => None,
+            Ok(Came::Taken) => Some(Due { at: Instant::now() + self.poll.saturating_mul(TURNS.into()), failures: 0 }),
             Ok(Came::Unknown) => Some(Due { at: Instant::now() + UNKNOWN_PAUSE, failures: 0 }),
             Err(error) => {
                 self.metrics.evidence_submit_failures.inc();
@@ -144,8 +147,11 @@ impl Reporter {
             tracing::error!(slasher = %contracts.slasher, network = %contracts.network, "the slasher is another network's: nothing is sent");
             return Ok(Came::Over);
         }
-        if contracts.incident(&self.endpoints, &head, incident.into()).await?.is_some() {
-            tracing::info!(%accused, incident = %B256::from(incident), "stake was taken for it already");
+        if let Some(taken) = contracts.incident(&self.endpoints, &head, incident.into()).await? {
+            if taken.slashed_at > self.endpoints.finalized().await? {
+                return Ok(Came::Taken);
+            }
+            tracing::info!(%accused, incident = %B256::from(incident), "stake was taken for it, and that is final");
             return Ok(Came::Over);
         }
         if contracts.operator_of(&self.endpoints, &head, accused.0.into()).await? == Address::ZERO {
@@ -165,7 +171,7 @@ impl Reporter {
         self.said_poor = false;
         self.metrics.evidence_submitted.inc();
         tracing::warn!(%accused, incident = %B256::from(incident), transaction = %mined.hash, block = mined.block, "stake was taken of an operator");
-        Ok(Came::Over)
+        Ok(Came::Taken)
     }
 }
 

@@ -81,8 +81,11 @@ async fn evidence_is_sent_once_whatever_fails_meanwhile_and_not_again_after_a_st
     layer[0].lock().unwrap().ledger.balances.insert(account().address(), 1_000_000_000_000_000_000);
     cluster.becomes("the slash", || metrics.evidence_submitted.get() == 1).await;
     let slashed =
-        layer[0].lock().unwrap().restaked.as_ref().unwrap().slashed.get(&squad_l1::B256::from(incident)).copied();
-    assert_eq!(slashed.unwrap().0, owner);
+        || layer[0].lock().unwrap().restaked.as_mut().unwrap().slashed.remove(&squad_l1::B256::from(incident));
+    assert_eq!(slashed().unwrap().0, owner);
+    // That block was replaced by one without the transaction: it is sent again.
+    cluster.becomes("the slash once more", || metrics.evidence_submitted.get() == 2).await;
+    layer[0].lock().unwrap().finalized += 10;
 
     // After a start it holds the evidence still, and asks before it sends anything.
     cluster.stop_node(0).await;
@@ -98,7 +101,7 @@ async fn evidence_is_sent_once_whatever_fails_meanwhile_and_not_again_after_a_st
     cluster.becomes("a look at another", || asked(&layer) > before).await;
     let height = *cluster.backend(1).tip().borrow();
     cluster.reach(1, Height(height.0 + 5)).await;
-    assert_eq!((sent(&layer), cluster.backend(0).metrics.evidence_submitted.get()), (1, 0));
+    assert_eq!((sent(&layer), cluster.backend(0).metrics.evidence_submitted.get()), (2, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
