@@ -154,6 +154,25 @@ async fn a_second_process_with_the_key_and_the_identity_is_turned_away() {
 }
 
 #[tokio::test]
+async fn a_process_that_connects_anew_is_used_there_although_its_old_connection_looks_alive() {
+    let mut home = Node::start(member(1), &[]).await;
+    let members = vec![operator(1), operator(2)];
+    home.handle.set_committee(members.clone());
+    let mut before = Node::start(member(2), &[&home]).await;
+    before.handle.set_committee(members.clone());
+    home.until_connected(before.peer()).await;
+    before.until_connected(home.peer()).await;
+    // With the same binding: for the other side it is the same process, on a connection of its own.
+    let mut after = Node::start(member(2), &[&home]).await;
+    after.handle.set_committee(members);
+    after.until_connected(home.peer()).await;
+    for channel in [Channel::Vote, Channel::Batch] {
+        deliver(&home, &mut after, 2, channel).await;
+        deliver(&after, &mut home, 1, channel).await;
+    }
+}
+
+#[tokio::test]
 async fn a_bootstrap_name_is_resolved_and_a_useless_address_refused() {
     let first = Node::start(member(1), &[]).await;
     let Some(libp2p::multiaddr::Protocol::Tcp(port)) = first.address().iter().nth(1) else { panic!("no port") };
