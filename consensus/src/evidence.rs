@@ -118,6 +118,11 @@ impl Statements {
         cast.map(|(_, stake)| stake).any(|stake| self.committee.is_quorum(*stake))
     }
 
+    /// Whether over two thirds of stake precommit nothing in this round: then no block can be decided in it.
+    pub(crate) fn is_over(&self, round: Round) -> bool {
+        self.tally.get(&(round, VoteKind::Precommit, None)).is_some_and(|stake| self.committee.is_quorum(*stake))
+    }
+
     /// Whether exactly this vote with exactly this signature is here, so that it need not be checked again.
     pub(crate) fn holds(&self, index: ValidatorIndex, vote: &Vote, signature: &squad_types::Signature) -> bool {
         let held = self.vote(vote.round, vote.kind, index);

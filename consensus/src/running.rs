@@ -37,6 +37,8 @@ pub(crate) struct Running {
     far: FarVotes,
     /// The quorums for a block seen so far: at most one a round and kind.
     quorums: BTreeSet<(Round, HeaderHash)>,
+    /// The last round that was left because nothing could be decided in it any more.
+    left: Option<Round>,
 }
 
 impl Running {
@@ -53,7 +55,7 @@ impl Running {
             quorums: BTreeSet::new(),
             fault: None,
         };
-        Self { start, engine, desk, far: FarVotes::default(), quorums: BTreeSet::new() }
+        Self { start, engine, desk, far: FarVotes::default(), quorums: BTreeSet::new(), left: None }
     }
 
     pub(crate) fn height(&self) -> Height {
@@ -220,13 +222,30 @@ impl Running {
             match self.desk.gate.next(self.engine.round(), self.engine.proposed()) {
                 Some(Feed::Proposal(message)) => self.feed(Core::Proposal(mal_proposal(message.proposal())), tools),
                 Some(Feed::Ruling(message, valid)) => self.feed(ruling(&message, valid), tools),
-                None if self.desk.quorums.is_empty() => break,
-                None => {}
+                None if !self.desk.quorums.is_empty() => {}
+                None if self.is_over(tools) => self.leave_round(tools),
+                None => break,
             }
         }
         if self.desk.decided {
             tools.out.extend(tools.shared.timers.cancel_all().into_iter().map(Output::Cancel));
         }
+    }
+
+    /// Whether a quorum precommitted nothing in this round. Two quorums share an honest member, and that precommits once: so nothing
+    /// can be decided in this round any more, and nobody has to wait for the rest of its votes.
+    fn is_over(&self, tools: &Tools<'_>) -> bool {
+        let round = self.round();
+        self.left.is_none_or(|left| left < round)
+            && tools.shared.watch.at(self.height()).is_some_and(|known| known.is_over(round))
+    }
+
+    /// Goes on to the next round as if the wait for further precommits had run out, which it may at any time.
+    fn leave_round(&mut self, tools: &mut Tools<'_>) {
+        let round = self.round();
+        self.left = Some(round);
+        let timeout = mal::Timeout::new(mal_round(round), mal::TimeoutKind::Precommit);
+        self.feed(Core::TimeoutElapsed(timeout), tools);
     }
 
     fn note_quorums(&mut self, tools: &mut Tools<'_>) {

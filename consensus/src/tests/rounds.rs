@@ -22,6 +22,19 @@ fn silent_proposers_cost_a_round_each() {
 }
 
 #[test]
+fn a_round_that_a_quorum_gave_up_is_left_at_once() {
+    let mut cluster = Cluster::new(&[1; 7], 1);
+    let silent = cluster.proposer(1, 0);
+    cluster.nodes[silent].dead = true;
+    cluster.start();
+    let alive = others(&cluster, &[silent]);
+    cluster.run_until_decided(&alive, 10_000);
+    let timeouts = crate::TimeoutConfig::default();
+    let both = (timeouts.propose + timeouts.precommit).as_millis() as u64;
+    assert!(cluster.now < both, "after the proposal nobody waited for precommits, yet it took {} ms", cluster.now);
+}
+
+#[test]
 fn an_invalid_block_is_voted_down_at_once() {
     let mut cluster = Cluster::new(&[1; 4], 1);
     let bad = cluster.proposer(1, 0);
