@@ -1,7 +1,7 @@
 //! Pace: blocks follow one another as fast as there is something to order, and once an idle interval otherwise.
 //!
 //! The propose timer starts when something can be ordered or that interval is over, so that a dead proposer costs its timeout
-//! and no more, and an idle network costs next to nothing.
+//! and no more, and an idle network costs next to nothing. How long it is follows how long proposals took of late.
 
 use crate::ledger::Draft;
 use crate::sequencer::{Outputs, Sequencer};
@@ -9,7 +9,54 @@ use crate::timers::Timer;
 use squad_consensus::{Input as Agree, TimeoutToken};
 use squad_mempool::Tips;
 use squad_types::{Bitmap, Height, L1Anchor, Round, Timestamp, limits::SIGNERS_LAG};
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+/// A proposer has this many times as long as the slowest proposal of late took.
+const PATIENCE: u64 = 8;
+
+/// A proposer of the first round has at least this part of the network's propose timeout, so that a hiccup costs no round.
+const LEAST_PART: u32 = 4;
+
+/// The slowest proposal is forgotten by one part of this many with each height: by half in 177.
+const FADING: u64 = 256;
+
+/// Heights whose proposal may still come and count.
+const LATE_HEIGHTS: u64 = 8;
+
+/// How long proposals of first rounds took, from when their proposer had to have something to order.
+#[derive(Debug, Default)]
+pub(crate) struct Waits {
+    /// When that was, of the last heights; none once the proposal has come.
+    since: BTreeMap<Height, Option<Timestamp>>,
+    /// Milliseconds in parts of [`FADING`].
+    slowest: u64,
+}
+
+impl Waits {
+    fn began(&mut self, height: Height, now: Timestamp) {
+        self.since.entry(height).or_insert(Some(now));
+        self.since.retain(|at, _| at.0 + LATE_HEIGHTS > height.0);
+    }
+
+    /// A proposal came, in time or not. One that comes before anybody waits took no time.
+    fn came(&mut self, height: Height, now: Timestamp) {
+        let took = match self.since.insert(height, None) {
+            Some(None) => return,
+            Some(Some(since)) => now.since(since),
+            None => 0,
+        };
+        let faded = self.slowest - self.slowest / FADING;
+        self.slowest = faded.max(took.saturating_mul(FADING));
+    }
+
+    /// How long to wait for the proposal of a round, of the `most` that the network's parameters say. It doubles with each round
+    /// until it is that, which grows with the rounds: so however slow the network is, some round is long enough.
+    fn patience(&self, round: Round, most: Duration) -> Duration {
+        let usual = Duration::from_millis(self.slowest.saturating_mul(PATIENCE) / FADING).max(most / LEAST_PART);
+        usual.saturating_mul(1_u32.checked_shl(round.0).unwrap_or(u32::MAX)).min(most)
+    }
+}
 
 /// What waits for its moment.
 #[derive(Debug, Default)]
@@ -22,6 +69,7 @@ pub(crate) struct Pace {
     pub(crate) build: Option<(Height, Round)>,
     /// Agreement asked for its propose timer.
     pub(crate) propose: Option<(TimeoutToken, Duration)>,
+    pub(crate) waits: Waits,
 }
 
 impl Sequencer {
@@ -39,11 +87,23 @@ impl Sequencer {
             return;
         }
         self.timers.cancel(Timer::Idle);
-        if let Some((token, after)) = self.pace.propose.take() {
+        if let Some((token, most)) = self.pace.propose.take() {
+            if token.round == Round::ZERO {
+                self.pace.waits.began(token.height, self.now);
+            }
+            let after = self.pace.waits.patience(token.round, most);
             self.timers.set(Timer::Consensus(token), self.now.plus(milliseconds(after)));
         }
         if let Some((height, round)) = self.pace.build.take() {
             self.build(height, round, outputs);
+        }
+    }
+
+    /// A proposal came: it tells how long others may take.
+    pub(crate) fn note_wait(&mut self, height: Height, round: Round) {
+        let next = self.ledger.height().next();
+        if round == Round::ZERO && height <= next && height.0 + LATE_HEIGHTS > next.0 {
+            self.pace.waits.came(height, self.now);
         }
     }
 
@@ -103,4 +163,54 @@ impl Sequencer {
 
 pub(crate) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: Duration = Duration::from_millis(1_000);
+
+    fn took(waits: &mut Waits, height: u64, wait: u64) {
+        waits.began(Height(height), Timestamp(1_000 * height));
+        waits.came(Height(height), Timestamp(1_000 * height + wait));
+    }
+
+    #[test]
+    fn patience_follows_the_slowest_proposal_of_late_within_bounds_and_doubles_with_the_rounds() {
+        let mut waits = Waits::default();
+        let patience = |waits: &Waits, round: u32| waits.patience(Round(round), MOST).as_millis();
+        assert_eq!(patience(&waits, 0), 250);
+        took(&mut waits, 1, 50);
+        took(&mut waits, 2, 5);
+        let now = patience(&waits, 0);
+        assert!((390..=400).contains(&now), "{now}");
+        assert_eq!([1, 2, 40].map(|round| patience(&waits, round)), [2 * now, 1_000, 1_000]);
+        took(&mut waits, 3, 700);
+        assert_eq!(patience(&waits, 0), 1_000);
+        (4..300).for_each(|height| took(&mut waits, height, 0));
+        assert_eq!(patience(&waits, 0), 1_000, "a slow one is remembered");
+        (300..3_000).for_each(|height| took(&mut waits, height, 0));
+        assert_eq!(patience(&waits, 0), 250, "and forgotten");
+    }
+
+    #[test]
+    fn a_proposal_counts_once_and_also_when_nobody_waits_for_it_any_more() {
+        let mut waits = Waits::default();
+        waits.began(Height(1), Timestamp(1_000));
+        waits.began(Height(2), Timestamp(1_010));
+        waits.came(Height(2), Timestamp(1_020));
+        let before = waits.patience(Round::ZERO, MOST);
+        // Sent again.
+        waits.came(Height(2), Timestamp(9_000));
+        assert_eq!(waits.patience(Round::ZERO, MOST), before);
+        // The one of the height before comes at last.
+        waits.came(Height(1), Timestamp(1_080));
+        assert_eq!(waits.patience(Round::ZERO, MOST).as_millis(), 640);
+        // One that comes before anybody has to have something to order took no time, whenever the wait would have begun.
+        waits.came(Height(3), Timestamp(1_090));
+        waits.began(Height(3), Timestamp(1_095));
+        waits.came(Height(3), Timestamp(8_000));
+        assert!(waits.patience(Round::ZERO, MOST).as_millis() <= 640);
+    }
 }

@@ -248,3 +248,24 @@ fn a_node_that_meets_another_with_its_key_before_it_signs_never_does() {
     assert!(cluster.nodes[3].sequencer.as_ref().unwrap().status().halted.is_some());
     assert!(!cluster.nodes[3].notices.iter().any(|notice| matches!(notice, Notice::SigningAllowed)));
 }
+
+#[test]
+fn a_dead_proposer_costs_some_delays_and_not_the_whole_timeout() {
+    let mut config = ClusterConfig::equal(95, 4);
+    config.params.idle_interval_ms = 100;
+    config.params.propose_timeout_ms = 1_000;
+    let mut cluster = Cluster::new(&config);
+    cluster.start_all();
+    assert!(cluster.run_until(10_000, |c| c.height(0) >= Height(20)));
+    cluster.crash(3);
+    let (mut longest, mut rounds) = (0, 0);
+    for _ in 0..40 {
+        let (before, height) = (cluster.now(), cluster.height(0));
+        assert!(cluster.run_until(10_000, |c| c.height(0) > height), "heights go on");
+        let took = (cluster.now().0 - before.0) / 1_000;
+        longest = longest.max(took);
+        rounds += usize::from(took > 200);
+    }
+    assert!(rounds > 0, "it never had a turn");
+    assert!(longest < 500, "a height took {longest} ms");
+}
