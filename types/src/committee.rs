@@ -51,8 +51,10 @@ pub enum CommitteeError {
 pub struct Committee {
     epoch: Epoch,
     members: Vec<Member>,
-    /// How each address begins: what most look-ups compare, packed together.
-    starts: Vec<u64>,
+    /// Bytes with which all addresses begin, no more than leave [`WORD`] after them.
+    common: usize,
+    /// What follows them in each address: what most look-ups compare, packed together.
+    words: Vec<u64>,
     total: Stake,
     hash: Digest,
 }
@@ -97,8 +99,9 @@ impl Committee {
         let total = members.iter().try_fold(0_u64, |sum, member| sum.checked_add(member.stake.0));
         match total {
             Some(total) if total <= Self::MAX_TOTAL => {
-                let starts = members.iter().map(|member| start_of(&member.address)).collect();
-                Ok(Self { epoch, members, starts, total: Stake(total), hash: Digest::ZERO }.hashed())
+                let common = common_start(&members);
+                let words = members.iter().map(|member| word_at(&member.address, common)).collect();
+                Ok(Self { epoch, members, common, words, total: Stake(total), hash: Digest::ZERO }.hashed())
             }
             _ => Err(CommitteeError::TooMuchStake),
         }
@@ -139,11 +142,15 @@ impl Committee {
 
     /// Where an operator stands in it.
     pub fn index_of(&self, address: &Address) -> Option<ValidatorIndex> {
-        let start = start_of(address);
-        let first = self.starts.partition_point(|known| *known < start);
-        let alike = self.members[first..].iter().zip(&self.starts[first..]).take_while(|(_, known)| **known == start);
-        let at = first + alike.map(|(member, _)| member).position(|member| member.address == *address)?;
-        Some(ValidatorIndex(at as u16))
+        let word = word_at(address, self.common);
+        let mut at = self.words.partition_point(|known| *known < word);
+        while *self.words.get(at)? == word {
+            if self.members[at].address == *address {
+                return Some(ValidatorIndex(at as u16));
+            }
+            at += 1;
+        }
+        None
     }
 
     /// Whether an operator is in it.
@@ -209,9 +216,22 @@ impl Committee {
     }
 }
 
-/// The first bytes of an address, in its order.
-fn start_of(address: &Address) -> u64 {
-    address.0.iter().take(8).fold(0, |start, byte| start << 8 | u64::from(*byte))
+/// Bytes of an address that a look-up compares first.
+const WORD: usize = 8;
+
+/// How many bytes all addresses begin with, as far as [`WORD`] bytes are left: they come in ascending order, so what the first
+/// and the last share, all share.
+fn common_start(members: &[Member]) -> usize {
+    let (Some(first), Some(last)) = (members.first(), members.last()) else { return 0 };
+    let alike = first.address.0.iter().zip(&last.address.0).take_while(|(one, other)| one == other).count();
+    alike.min(first.address.0.len() - WORD)
+}
+
+/// The bytes of an address from one on, in its order.
+fn word_at(address: &Address, from: usize) -> u64 {
+    let mut word = [0; WORD];
+    word.copy_from_slice(&address.0[from..from + WORD]);
+    u64::from_be_bytes(word)
 }
 
 impl Encode for Committee {
@@ -371,5 +391,29 @@ mod tests {
         for (start, end) in [(0, 3), (1, 0), (1, 4), (1, 14), (2, 2), (2, 14), (3, 3)] {
             assert_eq!(committee.index_of(&address(start, end)), None, "{start} {end}");
         }
+    }
+
+    #[test]
+    fn an_address_that_only_ends_like_a_members_is_a_strangers() {
+        let address = |first: u8, at: usize, byte: u8| {
+            let mut bytes = [0; 20];
+            (bytes[0], bytes[at]) = (first, byte);
+            Address(bytes)
+        };
+        // All begin alike up to there: by how much, and what a stranger has instead.
+        for at in [1, 5, 11, 12, 13, 19] {
+            let listed = (1..=9).map(|byte| Member { address: address(7, at, byte), stake: Stake(1) });
+            let committee = Committee::new(Epoch(0), listed.collect()).unwrap();
+            for byte in 1..=9 {
+                assert_eq!(committee.index_of(&address(7, at, byte)), Some(ValidatorIndex(byte as u16 - 1)), "{at}");
+                assert_eq!(committee.index_of(&address(6, at, byte)), None, "{at}");
+                assert_eq!(committee.index_of(&address(8, at, byte)), None, "{at}");
+            }
+            assert_eq!([0, 10].map(|byte| committee.index_of(&address(7, at, byte))), [None; 2], "{at}");
+        }
+        let alone = Member { address: address(7, 19, 1), stake: Stake(1) };
+        let alone = Committee::new(Epoch(0), vec![alone]).unwrap();
+        assert_eq!(alone.index_of(&address(7, 19, 1)), Some(ValidatorIndex(0)));
+        assert_eq!([(7, 0), (8, 1)].map(|(first, last)| alone.index_of(&address(first, 19, last))), [None; 2]);
     }
 }
