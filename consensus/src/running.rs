@@ -117,7 +117,7 @@ impl Running {
     /// A proposal of this height.
     pub(crate) fn proposal(&mut self, message: &VerifiedProposal, tools: &mut Tools<'_>) {
         let signed = message.proposal();
-        let Signed { statement, signer, .. } = **signed;
+        let Signed { statement, signer, .. } = **signed.shared();
         let proposer = self.start.committee.get(self.start.proposers.proposer(statement.round));
         if proposer.is_none_or(|member| member.address != signer) || statement.round > self.round().plus(LOOKAHEAD) {
             return;
@@ -218,8 +218,10 @@ impl Running {
             self.note_quorums(tools);
             self.far.prune(self.round().plus(LOOKAHEAD));
             match self.desk.gate.next(self.engine.round(), self.engine.proposed()) {
-                Some(Feed::Proposal(message)) => self.feed(Core::Proposal(mal_proposal(message.proposal())), tools),
-                Some(Feed::Ruling(message, valid)) => self.feed(ruling(&message, valid), tools),
+                Some(Feed::Proposal(message)) => {
+                    self.feed(Core::Proposal(mal_proposal(message.proposal(), &self.start.committee)), tools)
+                }
+                Some(Feed::Ruling(message, valid)) => self.feed(self.ruling(&message, valid), tools),
                 None if self.desk.quorums.is_empty() => break,
                 None => {}
             }
@@ -242,7 +244,7 @@ impl Running {
     fn feed_vote(&mut self, vote: &Verified<Vote>, tools: &mut Tools<'_>) {
         self.with_engine(tools, |_, effects| effects.note_quorum(&vote.statement));
         if !self.desk.decided {
-            self.feed(Core::Vote(mal_vote(vote.signed())), tools);
+            self.feed(Core::Vote(mal_vote(vote, &self.start.committee)), tools);
         }
     }
 
@@ -257,7 +259,7 @@ impl Running {
         } else {
             mal::RoundCertificateType::Skip
         };
-        let votes = votes.iter().map(|vote| mal_vote(vote.signed())).collect();
+        let votes = votes.iter().map(|vote| mal_vote(vote, committee)).collect();
         let certificate = mal::RoundCertificate::new_from_votes(At(self.height()), mal_round(round), kind, votes);
         self.feed(Core::RoundCertificate(certificate), tools);
     }
@@ -270,6 +272,19 @@ impl Running {
         tools.out.extend(polka.map(|polka| Output::PublishVotes(certificate_of(polka, &self.start.committee))));
         let proposal = VerifiedProposal::assemble(held.clone(), Arc::clone(block));
         tools.out.push(Output::PublishProposal { proposal, again: true });
+    }
+
+    fn ruling(&self, message: &VerifiedProposal, valid: bool) -> Core<Context> {
+        let signed = message.proposal();
+        let value = ProposedValue {
+            height: At(signed.statement.height),
+            round: mal_round(signed.statement.round),
+            valid_round: mal_round_opt(signed.statement.valid_round),
+            proposer: Who::of(&signed.signer, &self.start.committee),
+            value: Value(signed.statement.block),
+            validity: mal::Validity::from_bool(valid),
+        };
+        Core::ProposedValue(value, mal::ValueOrigin::Consensus)
     }
 
     pub(crate) fn feed(&mut self, input: Core<Context>, tools: &mut Tools<'_>) {
@@ -291,19 +306,6 @@ impl Running {
 pub(crate) fn judge(message: &VerifiedProposal, fresh: bool) -> Output {
     let signed = message.proposal();
     Output::Judge { block: Arc::clone(message.block()), round: signed.statement.round, proposer: signed.signer, fresh }
-}
-
-fn ruling(message: &VerifiedProposal, valid: bool) -> Core<Context> {
-    let signed = message.proposal();
-    let value = ProposedValue {
-        height: At(signed.statement.height),
-        round: mal_round(signed.statement.round),
-        valid_round: mal_round_opt(signed.statement.valid_round),
-        proposer: Who(signed.signer),
-        value: Value(signed.statement.block),
-        validity: mal::Validity::from_bool(valid),
-    };
-    Core::ProposedValue(value, mal::ValueOrigin::Consensus)
 }
 
 /// Malachite's name for a timer.

@@ -19,7 +19,8 @@ use crate::timers::Timers;
 use squad_consensus::{Consensus, LogEntry, TimeoutConfig};
 use squad_mempool::{Mempool, MempoolConfig};
 use squad_types::{
-    Ack, AckMessage, Address, Batch, Domain, Evidence, Height, OrderedBlock, Round, Sequence, Timestamp, VerifiedBatch,
+    Ack, AckMessage, Address, Batch, Domain, Evidence, Height, OrderedBlock, Round, Sequence, Timestamp, Verified,
+    VerifiedBatch,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -186,7 +187,7 @@ impl Sequencer {
         };
         for entry in &logged.consensus {
             if let LogEntry::Vote(vote) = entry {
-                sequencer.seen.signed_vote(vote);
+                sequencer.seen.vote(&Verified::from_own_log(Arc::clone(vote)));
             }
         }
         sequencer.mempool = sequencer.empty_mempool();
