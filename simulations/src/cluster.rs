@@ -359,22 +359,16 @@ impl Cluster {
 
     /// Handles the next event, if it is not after `end`; else time moves there.
     pub fn step(&mut self, end: Instant) -> bool {
-        match self.queue.next_at() {
-            Some(at) if at <= end => {
-                if let Some((at, event)) = self.queue.pop() {
-                    self.now = at;
-                    self.layer.advance(at);
-                    self.handled += 1;
-                    self.handle(event);
-                }
-                true
-            }
-            _ => {
-                self.now = end;
-                self.layer.advance(end);
-                false
-            }
-        }
+        let Some((at, event)) = self.queue.pop_until(end) else {
+            self.now = end;
+            self.layer.advance(end);
+            return false;
+        };
+        self.now = at;
+        self.layer.advance(at);
+        self.handled += 1;
+        self.handle(event);
+        true
     }
 
     /// Runs for that much virtual time.
