@@ -21,7 +21,7 @@ use crate::invariants::{Invariants, Violation};
 use crate::keys::{Keys, RunSigner};
 use crate::network::pipe::Pipe;
 use crate::network::{Network, NodeIndex};
-use crate::node::Node;
+use crate::node::{Effect, Node};
 use crate::packet::{Parcel, Questions};
 use crate::queue::{Instant, Queue};
 use crate::rng::Rng;
@@ -157,6 +157,8 @@ pub struct Cluster {
     operators: BTreeMap<Address, Vec<NodeIndex>>,
     first_follower: NodeIndex,
     scratch: Vec<u8>,
+    /// Room for what comes of an input.
+    effects: Vec<Effect>,
     /// Messages for everyone so far.
     gossiped: u64,
     submitted: u64,
@@ -234,6 +236,7 @@ impl Cluster {
             addresses,
             operators,
             scratch: Vec::new(),
+            effects: Vec::new(),
             gossiped: 0,
             nodes,
             submitted: 0,
@@ -251,13 +254,14 @@ impl Cluster {
 
     /// Starts a node and connects it with all that run.
     pub fn start(&mut self, node: NodeIndex, memory: Memory) {
-        let effects = self.nodes[node].start(self.now, memory);
+        let mut effects = Vec::new();
+        self.nodes[node].start(self.now, memory, &mut effects);
         let operator = self.address(node);
         self.invariants.started(node, &operator);
         self.watch.life(self.now, node, true);
         self.watch.notices(self.now, node, &self.nodes[node].notices);
         let at = self.charge(node, None, &effects);
-        self.perform(node, effects, at);
+        self.perform(node, &mut effects, at);
         let soon = self.now.plus(100);
         let life = self.nodes[node].life;
         for peer in (0..self.nodes.len()).filter(|peer| *peer != node) {
