@@ -76,7 +76,7 @@ pub struct Ledger {
     starts: BTreeMap<Epoch, Height>,
     tip: Option<OrderedBlock>,
     tip_hash: HeaderHash,
-    state: ChainState,
+    state: Arc<ChainState>,
     window: Window,
 }
 
@@ -95,7 +95,7 @@ fn genesis_parts(genesis: &Genesis) -> Result<Ledger, GenesisError> {
         tip: None,
         tip_hash: genesis.parent_hash(),
         window: Window::new(genesis.params.window_ms.into(), WindowBase::after(Height::ZERO, &state)),
-        state,
+        state: Arc::new(state),
     })
 }
 
