@@ -251,31 +251,71 @@ impl Decode for Committee {
 /// A set of places in a committee. Its canonical form has no trailing zero bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Bitmap(Vec<u8>);
+pub struct Bitmap(Places);
+
+/// The bytes of a bitmap. The state after a block has one a member, so those of usual committees need no memory of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Places {
+    /// Filled up with zeros.
+    Few([u8; FEW]),
+    /// More than [`FEW`], the last not zero.
+    Many(Vec<u8>),
+}
+
+const FEW: usize = 16;
+
+impl Default for Places {
+    fn default() -> Self {
+        Self::Few([0; FEW])
+    }
+}
 
 impl Bitmap {
+    /// The canonical form.
+    fn bytes(&self) -> &[u8] {
+        match &self.0 {
+            Places::Few(bytes) => &bytes[..bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)],
+            Places::Many(bytes) => bytes,
+        }
+    }
+
     /// Adds a place.
     pub fn insert(&mut self, index: ValidatorIndex) {
         let at = index.position() / 8;
-        if self.0.len() <= at {
-            self.0.resize(at + 1, 0);
+        if let Places::Few(few) = &self.0
+            && at >= FEW
+        {
+            self.0 = Places::Many(few.to_vec());
         }
-        self.0[at] |= 1 << (index.position() % 8);
+        let bytes = match &mut self.0 {
+            Places::Few(bytes) => bytes.as_mut_slice(),
+            Places::Many(bytes) => {
+                if bytes.len() <= at {
+                    bytes.resize(at + 1, 0);
+                }
+                bytes.as_mut_slice()
+            }
+        };
+        bytes[at] |= 1 << (index.position() % 8);
     }
 
     /// Whether a place is in it.
     pub fn contains(&self, index: ValidatorIndex) -> bool {
-        self.0.get(index.position() / 8).is_some_and(|byte| byte & (1 << (index.position() % 8)) != 0)
+        let bytes = match &self.0 {
+            Places::Few(bytes) => bytes.as_slice(),
+            Places::Many(bytes) => bytes,
+        };
+        bytes.get(index.position() / 8).is_some_and(|byte| byte & (1 << (index.position() % 8)) != 0)
     }
 
     /// The places in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = ValidatorIndex> + '_ {
-        (0..self.0.len() * 8).map(|at| ValidatorIndex(at as u16)).filter(|index| self.contains(*index))
+        (0..self.bytes().len() * 8).map(|at| ValidatorIndex(at as u16)).filter(|index| self.contains(*index))
     }
 
     /// How many places are in it.
     pub fn count(&self) -> usize {
-        self.0.iter().map(|byte| byte.count_ones() as usize).sum()
+        self.bytes().iter().map(|byte| byte.count_ones() as usize).sum()
     }
 
     fn parse(bytes: Vec<u8>) -> Result<Self, DecodeError> {
@@ -286,7 +326,14 @@ impl Bitmap {
         if bytes.last() == Some(&0) {
             return Err(DecodeError::Malformed("bitmap: trailing zero byte"));
         }
-        Ok(Self(bytes))
+        let mut few = [0; FEW];
+        Ok(Self(match few.get_mut(..bytes.len()) {
+            Some(first) => {
+                first.copy_from_slice(&bytes);
+                Places::Few(few)
+            }
+            None => Places::Many(bytes),
+        }))
     }
 }
 
@@ -300,7 +347,7 @@ impl FromIterator<ValidatorIndex> for Bitmap {
 
 impl Encode for Bitmap {
     fn encode(&self, out: &mut Vec<u8>) {
-        crate::codec::encode_bytes(&self.0, out);
+        crate::codec::encode_bytes(self.bytes(), out);
     }
 }
 
@@ -312,7 +359,7 @@ impl Decode for Bitmap {
 
 impl From<Bitmap> for String {
     fn from(bitmap: Bitmap) -> Self {
-        format!("0x{}", hex::encode(bitmap.0))
+        format!("0x{}", hex::encode(bitmap.bytes()))
     }
 }
 
@@ -371,6 +418,17 @@ mod tests {
         assert_eq!(bitmap.iter().collect::<Vec<_>>(), [ValidatorIndex(0), ValidatorIndex(9)]);
         assert_eq!(Bitmap::from_bytes(bitmap.to_bytes()), Ok(bitmap));
         assert!(Bitmap::parse(vec![1, 0]).is_err());
+        // At and across where one needs memory of its own, however it came about.
+        let places = [0, 126, 127, 128, 129, 500].map(ValidatorIndex);
+        for count in 0..=places.len() {
+            let bitmap: Bitmap = places[..count].iter().copied().collect();
+            let backwards: Bitmap = places[..count].iter().rev().copied().collect();
+            assert_eq!(bitmap, backwards);
+            assert_eq!(Bitmap::from_bytes(bitmap.to_bytes()).as_ref(), Ok(&bitmap));
+            assert_eq!(Bitmap::try_from(String::from(bitmap.clone())).as_ref(), Ok(&bitmap));
+            assert_eq!((bitmap.iter().collect::<Vec<_>>(), bitmap.count()), (places[..count].to_vec(), count));
+            assert!(places.iter().enumerate().all(|(at, place)| bitmap.contains(*place) == (at < count)));
+        }
     }
 
     #[test]
