@@ -241,11 +241,11 @@ impl Effects<'_> {
                 let (block, proposer) = (value.value.0, value.proposer.address(&self.desk.committee));
                 let ruling = Ruling { height: self.desk.height, round, valid_round, proposer, block, valid };
                 self.log_block(&block);
-                self.log_unless_replayed(LogEntry::Ruling(ruling));
+                self.log_unless_replayed(LogEntry::Ruling(Box::new(ruling)));
             }
             Core::PolkaCertificate(polka) => {
                 let certificate = certificate_of(&polka, &self.desk.committee);
-                self.log_unless_replayed(LogEntry::Polka(certificate));
+                self.log_unless_replayed(LogEntry::Polka(Box::new(certificate)));
             }
             Core::TimeoutElapsed(timeout) => {
                 if let (Some(kind), Some(round)) = (timeout_kind(timeout.kind), round_of(timeout.round)) {

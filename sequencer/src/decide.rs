@@ -31,7 +31,7 @@ impl Sequencer {
         let ordered = OrderedBlock { block, certificate, skipped: execution.skipped.clone() };
         let height = ordered.block.header().height;
         // Its record precedes every statement about the next height in the same log.
-        self.log(LogRecord::Decided(ordered.clone()), outputs);
+        self.log(LogRecord::Decided(Box::new(ordered.clone())), outputs);
         self.persist(Write::Block(ordered.clone()), outputs);
         let (epoch, proposer) = (ordered.block.header().epoch, ordered.block.header().proposer);
         self.precommitters.insert(height, (epoch, ordered.certificate.signers.clone()));

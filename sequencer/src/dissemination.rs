@@ -147,7 +147,7 @@ impl Sequencer {
         let epoch = message.ack.statement.epoch;
         // The full vector goes to the log, so that nothing acknowledged is ever acknowledged otherwise.
         let full = self.mempool.full_ack(epoch).unwrap_or_else(|| message.clone());
-        self.log(LogRecord::Ack(full), outputs);
+        self.log(LogRecord::Ack(Box::new(full)), outputs);
         let after = self.after_own_ack(epoch);
         self.send(Recipients::Committee, Message::Ack(message), after, outputs);
         self.timers.set_if_earlier(Timer::AckResend, self.now.plus(ACK_RESEND_MS));

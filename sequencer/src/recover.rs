@@ -62,12 +62,12 @@ impl Logged {
             match record {
                 LogRecord::Checkpoint(checkpoint) => logged = Self::at(*checkpoint),
                 LogRecord::Consensus(entry) => logged.consensus.push(entry),
-                LogRecord::Ack(message) => logged.acks.push(message),
+                LogRecord::Ack(message) => logged.acks.push(*message),
                 LogRecord::Decided(block) => {
                     // Entries of a decided height have done their work.
                     let height = block.block.header().height;
                     logged.consensus.retain(|entry| entry.height() > height);
-                    logged.decided.push(block);
+                    logged.decided.push(*block);
                 }
                 LogRecord::Evidence(evidence) => logged.evidence.push(*evidence),
                 LogRecord::Restricted(restriction) => logged.restriction = Some(restriction),
