@@ -46,13 +46,18 @@ pub(crate) fn checked_vote_of(ballot: &mal::SignedVote<Context>, committee: &Com
 }
 
 pub(crate) fn mal_vote(vote: &Verified<Vote>, committee: &Committee) -> mal::SignedVote<Context> {
+    mal_vote_of(vote, Who::of(&vote.signer, committee))
+}
+
+/// The same where its signer's place is known.
+pub(crate) fn mal_vote_of(vote: &Verified<Vote>, who: Who) -> mal::SignedVote<Context> {
     let statement = &vote.statement;
     let ballot = Ballot {
         kind: mal_kind(statement.kind),
         height: At(statement.height),
         round: mal_round(statement.round),
         value: nil_or(statement.block),
-        who: Who::of(&vote.signer, committee),
+        who,
     };
     mal::SignedMessage::new(ballot, Mark::Vote(vote.clone()))
 }

@@ -48,6 +48,8 @@ pub(crate) struct Desk {
     /// Quorums for a block that came up while the core was busy.
     pub(crate) quorums: BTreeSet<(Round, HeaderHash)>,
     pub(crate) fault: Option<Error>,
+    /// The vote that the core is given now. It was counted before.
+    pub(crate) feeding: Option<Verified<Vote>>,
 }
 
 /// The keys that a call may use.
@@ -259,7 +261,10 @@ impl Effects<'_> {
 
     fn append_vote(&mut self, vote: &mal::SignedVote<Context>) {
         let vote = checked_vote_of(vote, &self.desk.committee);
-        self.count(&vote);
+        // One that was fed is counted already.
+        if self.desk.feeding.as_ref().is_none_or(|fed| !Arc::ptr_eq(fed.shared(), vote.shared())) {
+            self.count(&vote);
+        }
         if vote.signer != self.config.address {
             self.log_unless_replayed(LogEntry::Vote(Arc::clone(vote.shared())));
         } else if self.shared.slots.log_vote(&vote.statement) && self.desk.voting {

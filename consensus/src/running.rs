@@ -2,7 +2,7 @@
 
 use crate::consensus::{Config, Error, accuse};
 use crate::context::{At, Context, Value, Who, mal_round, mal_round_opt};
-use crate::convert::{certificate_of, mal_polka, mal_proposal, mal_vote, members_of};
+use crate::convert::{certificate_of, mal_polka, mal_proposal, mal_vote, mal_vote_of, members_of};
 use crate::effects::{Desk, Effects, Keys, LOOKAHEAD, Shared};
 use crate::engine::Engine;
 use crate::evidence::Added;
@@ -52,6 +52,7 @@ impl Running {
             decided: false,
             quorums: BTreeSet::new(),
             fault: None,
+            feeding: None,
         };
         Self { start, engine, desk, far: FarVotes::default(), quorums: BTreeSet::new() }
     }
@@ -140,21 +141,20 @@ impl Running {
             }
             return;
         }
-        let settled = self.is_settled(vote, tools);
-        let added = tools.shared.watch.add_vote(vote);
+        // Whether a prevote comes after a quorum of its round agreed on something, all of whose votes the core has: no other quorum
+        // can come of that step any more, so this one is kept and neither fed nor logged. Precommits are fed until the decision.
+        let Vote { kind, round, block, height } = vote.statement;
+        let Some(index) = self.start.committee.index_of(&vote.signer) else { return };
+        let Some(known) = tools.shared.watch.at_mut(height) else { return };
+        let settled = kind == VoteKind::Prevote && known.has_any_quorum(round, kind);
+        let added = known.add_vote_at(index, vote);
         let new = added == Added::New;
-        accuse(added, tools.out);
         if new && !settled {
-            self.feed_vote(vote, tools);
+            self.desk.quorums.extend(block.filter(|block| known.has_quorum(round, kind, *block)).map(|it| (round, it)));
+            self.feed_counted(vote, Who(index), tools);
+        } else {
+            accuse(added, tools.out);
         }
-    }
-
-    /// Whether a prevote comes after a quorum of its round agreed on something, all of whose votes the core has: no other quorum
-    /// can come of that step any more, so this one is kept and neither fed nor logged. Precommits are fed until the decision.
-    fn is_settled(&self, vote: &Verified<Vote>, tools: &Tools<'_>) -> bool {
-        let Vote { kind, round, .. } = vote.statement;
-        let known = tools.shared.watch.at(self.height());
-        kind == VoteKind::Prevote && known.is_some_and(|known| known.has_any_quorum(round, kind))
     }
 
     /// A certificate over votes of this height, unchecked.
@@ -243,8 +243,15 @@ impl Running {
     /// Feeds a vote that is among the height's statements already.
     fn feed_vote(&mut self, vote: &Verified<Vote>, tools: &mut Tools<'_>) {
         self.with_engine(tools, |_, effects| effects.note_quorum(&vote.statement));
+        self.feed_counted(vote, Who::of(&vote.signer, &self.start.committee), tools);
+    }
+
+    /// Feeds a vote whose quorum, if it completes one, is noted.
+    fn feed_counted(&mut self, vote: &Verified<Vote>, who: Who, tools: &mut Tools<'_>) {
         if !self.desk.decided {
-            self.feed(Core::Vote(mal_vote(vote, &self.start.committee)), tools);
+            self.desk.feeding = Some(vote.clone());
+            self.feed(Core::Vote(mal_vote_of(vote, who)), tools);
+            self.desk.feeding = None;
         }
     }
 
