@@ -141,6 +141,10 @@ impl Sequencer {
         if vote.statement.kind != VoteKind::Precommit || vote.statement.block.is_none() {
             return;
         }
+        // Most are of the height under way.
+        if vote.statement.height > self.ledger.height() {
+            return;
+        }
         let Some((epoch, signers)) = self.precommitters.get_mut(&vote.statement.height) else { return };
         if let Some(index) = self.ledger.committee(*epoch).and_then(|committee| committee.index_of(&vote.signer)) {
             signers.insert(index);

@@ -118,16 +118,16 @@ impl Sequencer {
     }
 
     pub(crate) fn send_acks(&mut self, outputs: &mut Outputs) {
-        if !self.guard.may_sign() || self.halted.is_some() {
+        if !self.guard.may_sign() || self.halted.is_some() || self.config.signer.is_none() {
             return;
         }
-        let Some(signer) = self.signer() else { return };
         loop {
             match self.mempool.ack_due(self.now) {
                 AckDue::Now(epoch) => {
                     if self.guard.lane_closed_until(epoch).is_some() {
                         break;
                     }
+                    let Some(signer) = &self.config.signer else { break };
                     let Some(message) = self.mempool.make_ack(self.now, epoch, signer.as_ref()) else { break };
                     self.publish_ack(message, outputs);
                 }

@@ -158,6 +158,7 @@ impl Sequencer {
             ledger,
             consensus,
             agree_queue: VecDeque::new(),
+            agreed: Vec::new(),
             agree_running: false,
             rotation: None,
             schedule: None,
