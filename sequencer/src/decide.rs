@@ -90,8 +90,16 @@ impl Sequencer {
             outputs.push(Output::Notice(Notice::Rebatched { count: rebatched.len() }));
         }
         self.seen.retain(|operator| self.ledger.committees().any(|committee| committee.contains(operator)));
+        self.follow_members();
         self.announce_committees(outputs);
         self.state_readiness(epoch, outputs);
+    }
+
+    /// What is seen of the next height's committee is found by places from now on.
+    pub(crate) fn follow_members(&mut self) {
+        if let Some(committee) = self.ledger.committee(self.ledger.epoch_of_next()) {
+            self.seen.follow(Arc::clone(committee));
+        }
     }
 
     /// Lanes take and acknowledge no more than is certain to be ordered before they expire.

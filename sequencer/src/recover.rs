@@ -194,6 +194,7 @@ impl Sequencer {
         sequencer.mempool = sequencer.empty_mempool();
         sequencer
     }
+        sequencer.follow_members();
 
     /// Applies decisions after the checkpoint; whether some could not be, because their batches are not in the store.
     fn replay_decided(&mut self, logged: &Logged, store: &dyn Store, outputs: &mut Outputs) -> bool {
