@@ -100,10 +100,13 @@ impl Sequencer {
     ) -> Result<(Self, Outputs), RecoverError> {
         config.genesis.check()?;
         let logged = Logged::read(records);
-        let ledger = match &logged.checkpoint {
+        let mut ledger = match &logged.checkpoint {
             Some(checkpoint) => ledger_at(&config, checkpoint, store)?,
             None => Ledger::genesis(&config.genesis)?,
         };
+        if let Some(committee) = &config.committee {
+            ledger.share(committee);
+        }
         let mut sequencer = Self::assemble(config, now, ledger, &logged);
         let mut replayed = Vec::new();
         let behind = sequencer.replay_decided(&logged, store, &mut replayed);
@@ -191,10 +194,10 @@ impl Sequencer {
                 sequencer.seen.vote(&Verified::from_own_log(Arc::clone(vote)));
             }
         }
+        sequencer.follow_members();
         sequencer.mempool = sequencer.empty_mempool();
         sequencer
     }
-        sequencer.follow_members();
 
     /// Applies decisions after the checkpoint; whether some could not be, because their batches are not in the store.
     fn replay_decided(&mut self, logged: &Logged, store: &dyn Store, outputs: &mut Outputs) -> bool {

@@ -189,6 +189,7 @@ impl Cluster {
         let mut nodes = Vec::with_capacity(config.nodes());
         let mut cpus = Vec::with_capacity(config.nodes());
         let shared = config.shared_cores.map(Cores::new);
+        let committee = genesis.committee().ok().map(Arc::new);
         for (node, view) in views.iter().enumerate() {
             let counter = Arc::new(Counter::default());
             let signer = signers
@@ -198,6 +199,7 @@ impl Cluster {
             let stakes = Arc::clone(view) as Arc<dyn StakeTable>;
             let mut own = Config::new(genesis.clone(), signer, verifier, stakes);
             config.adjust(&mut own);
+            own.committee.clone_from(&committee);
             nodes.push(Node::new(own));
             let cpu = |(costs, cores): &(_, usize)| Cpu::new(Clone::clone(costs), *cores, shared.clone(), counter);
             cpus.push(config.cpu.as_ref().map(cpu));

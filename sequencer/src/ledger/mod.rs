@@ -155,6 +155,13 @@ impl Ledger {
         self.committees.get(&epoch)
     }
 
+    /// Takes another's committee in place of its own, if they are equal.
+    pub fn share(&mut self, committee: &Arc<Committee>) {
+        if let Some(own) = self.committees.get_mut(&committee.epoch()).filter(|own| *own == committee) {
+            *own = Arc::clone(committee);
+        }
+    }
+
     /// All committees kept, ascending by epoch.
     pub fn committees(&self) -> impl Iterator<Item = &Arc<Committee>> {
         self.committees.values()
