@@ -13,6 +13,7 @@ use squad_types::{
     VoteCertificate,
 };
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Rounds above this are taken for nonsense: years of failed rounds, and far from where a u32 ends.
 const MAX_ROUND: Round = Round(1 << 24);
@@ -297,7 +298,7 @@ impl Consensus {
             None => {
                 // Signed in a life that the log does not tell of. The slot is taken; the core will find out.
                 self.shared.slots.restore_vote(vote.clone(), true);
-                out.push(Output::Log(LogEntry::EchoedVote(vote.signed().clone())));
+                out.push(Output::Log(LogEntry::EchoedVote(Arc::clone(vote.shared()))));
                 true
             }
         }
@@ -312,7 +313,7 @@ impl Consensus {
             Some(held) => held.statement == statement,
             None => {
                 self.shared.slots.restore_proposal(proposal.clone(), true);
-                out.push(Output::Log(LogEntry::EchoedProposal(proposal.signed().clone())));
+                out.push(Output::Log(LogEntry::EchoedProposal(Arc::clone(proposal.shared()))));
                 true
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::proposer::ProposerSchedule;
 use arc_malachitebft_core_types as mal;
-use squad_types::{Address, Committee, HeaderHash, Height, Round, Signature, ValidatorIndex};
+use squad_types::{Address, Committee, HeaderHash, Height, Round, Signature, ValidatorIndex, Verified, Vote};
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
@@ -46,9 +46,33 @@ impl mal::Height for At {
     }
 }
 
-/// A validator, by its address; it stands for the key as well.
+/// A validator, by its place in the height's committee, which is in the order of addresses; it stands for the key as well.
+///
+/// Malachite looks validators up and compares them several times a vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Who(pub(crate) Address);
+pub(crate) struct Who(pub(crate) ValidatorIndex);
+
+impl Who {
+    /// Somebody who stands nowhere, so that malachite finds no validator.
+    const STRANGER: Self = Self(ValidatorIndex(u16::MAX));
+    /// This node's operator where it is no member.
+    const OUTSIDER: Self = Self(ValidatorIndex(u16::MAX - 1));
+
+    /// Who signed something.
+    pub(crate) fn of(address: &Address, committee: &Committee) -> Self {
+        committee.index_of(address).map_or(Self::STRANGER, Self)
+    }
+
+    /// This node's operator.
+    pub(crate) fn own(address: &Address, committee: &Committee) -> Self {
+        committee.index_of(address).map_or(Self::OUTSIDER, Self)
+    }
+
+    /// The address; zero, which is nobody's, for who is no member.
+    pub(crate) fn address(self, committee: &Committee) -> Address {
+        committee.get(self.0).map_or(Address::ZERO, |member| member.address)
+    }
+}
 
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,9 +82,35 @@ impl fmt::Display for Who {
 
 impl mal::Address for Who {}
 
-/// A signature, ordered by its bytes because malachite asks for an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mark(pub(crate) Signature);
+/// A signature, ordered by its bytes because malachite asks for an order. Small, since malachite moves what it is part of about.
+#[derive(Clone, Debug)]
+pub(crate) enum Mark {
+    /// With the checked vote that it is of.
+    Vote(Verified<Vote>),
+    /// Of a proposal, or from a certificate.
+    Other(Arc<Signature>),
+}
+
+impl Mark {
+    pub(crate) fn new(signature: Signature) -> Self {
+        Self::Other(Arc::new(signature))
+    }
+
+    pub(crate) fn signature(&self) -> &Signature {
+        match self {
+            Self::Vote(vote) => &vote.signature,
+            Self::Other(signature) => signature,
+        }
+    }
+}
+
+impl PartialEq for Mark {
+    fn eq(&self, other: &Self) -> bool {
+        self.signature() == other.signature()
+    }
+}
+
+impl Eq for Mark {}
 
 impl PartialOrd for Mark {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
@@ -70,7 +120,7 @@ impl PartialOrd for Mark {
 
 impl Ord for Mark {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.as_bytes().cmp(other.0.as_bytes())
+        self.signature().as_bytes().cmp(other.signature().as_bytes())
     }
 }
 
@@ -86,19 +136,19 @@ impl mal::SigningScheme for Scheme {
 
     fn decode_signature(bytes: &[u8]) -> Result<Mark, &'static str> {
         let bytes = bytes.try_into().map_err(|_| "a signature has 65 bytes")?;
-        Signature::parse(bytes).map(Mark).map_err(|_| "malformed signature")
+        Signature::parse(bytes).map(Mark::new).map_err(|_| "malformed signature")
     }
 
     fn encode_signature(signature: &Mark) -> Vec<u8> {
-        signature.0.as_bytes().to_vec()
+        signature.signature().as_bytes().to_vec()
     }
 
     fn decode_public_key(bytes: &[u8]) -> Result<Who, &'static str> {
-        bytes.try_into().map(|bytes| Who(Address(bytes))).map_err(|_| "an address has 20 bytes")
+        bytes.try_into().map(|bytes| Who(ValidatorIndex(u16::from_be_bytes(bytes)))).map_err(|_| "a place has 2 bytes")
     }
 
     fn encode_public_key(key: &Who) -> Vec<u8> {
-        key.0.as_bytes().to_vec()
+        key.0.0.to_be_bytes().to_vec()
     }
 }
 
@@ -244,7 +294,8 @@ pub(crate) struct Validators {
 impl Validators {
     pub(crate) fn new(committee: Arc<Committee>) -> Self {
         let members = committee.members().iter();
-        let members = members.map(|member| Validator { who: Who(member.address), power: member.stake.0 });
+        let place = |at: usize| Who(ValidatorIndex(at as u16));
+        let members = members.enumerate().map(|(at, member)| Validator { who: place(at), power: member.stake.0 });
         Self { members: Arc::new(members.collect()), committee }
     }
 
@@ -264,7 +315,7 @@ impl mal::ValidatorSet<Context> for Validators {
     }
 
     fn get_by_address(&self, address: &Who) -> Option<&Validator> {
-        self.committee.index_of(&address.0).map(|index| self.at(index))
+        self.members.get(address.0.position())
     }
 
     fn get_by_index(&self, index: usize) -> Option<&Validator> {

@@ -5,7 +5,7 @@ use crate::context::{
 };
 use arc_malachitebft_core_types as mal;
 use squad_types::{
-    Address, Bitmap, CommitCertificate, Committee, Signed, ValidatorIndex, Vote, VoteCertificate, VoteKind,
+    Address, Bitmap, CommitCertificate, Committee, Signed, ValidatorIndex, Verified, Vote, VoteCertificate, VoteKind,
 };
 
 pub(crate) fn kind_of(kind: mal::VoteType) -> VoteKind {
@@ -32,20 +32,34 @@ pub(crate) fn vote_of(ballot: &Ballot) -> Vote {
     }
 }
 
-pub(crate) fn signed_vote_of(ballot: &mal::SignedVote<Context>) -> Signed<Vote> {
-    Signed { statement: vote_of(&ballot.message), signer: ballot.message.who.0, signature: ballot.signature.0 }
+/// What malachite took in as checked: votes that came, and those of certificates.
+pub(crate) fn checked_vote_of(ballot: &mal::SignedVote<Context>, committee: &Committee) -> Verified<Vote> {
+    if let Mark::Vote(vote) = &ballot.signature {
+        return vote.clone();
+    }
+    let signer = ballot.message.who.address(committee);
+    Verified::from_own_log(Signed {
+        statement: vote_of(&ballot.message),
+        signer,
+        signature: *ballot.signature.signature(),
+    })
 }
 
-pub(crate) fn mal_vote(vote: &Signed<Vote>) -> mal::SignedVote<Context> {
+pub(crate) fn mal_vote(vote: &Verified<Vote>, committee: &Committee) -> mal::SignedVote<Context> {
+    mal_vote_of(vote, Who::of(&vote.signer, committee))
+}
+
+/// The same where its signer's place is known.
+pub(crate) fn mal_vote_of(vote: &Verified<Vote>, who: Who) -> mal::SignedVote<Context> {
     let statement = &vote.statement;
     let ballot = Ballot {
         kind: mal_kind(statement.kind),
         height: At(statement.height),
         round: mal_round(statement.round),
         value: nil_or(statement.block),
-        who: Who(vote.signer),
+        who,
     };
-    mal::SignedMessage::new(ballot, Mark(vote.signature))
+    mal::SignedMessage::new(ballot, Mark::Vote(vote.clone()))
 }
 
 /// The statement in a proposal.
@@ -58,23 +72,29 @@ pub(crate) fn proposal_of(proposal: &Proposal) -> squad_types::Proposal {
     }
 }
 
-pub(crate) fn signed_proposal_of(proposal: &mal::SignedProposal<Context>) -> Signed<squad_types::Proposal> {
+pub(crate) fn signed_proposal_of(
+    proposal: &mal::SignedProposal<Context>,
+    committee: &Committee,
+) -> Signed<squad_types::Proposal> {
     Signed {
         statement: proposal_of(&proposal.message),
-        signer: proposal.message.who.0,
-        signature: proposal.signature.0,
+        signer: proposal.message.who.address(committee),
+        signature: *proposal.signature.signature(),
     }
 }
 
-pub(crate) fn mal_proposal(signed: &Signed<squad_types::Proposal>) -> mal::SignedProposal<Context> {
+pub(crate) fn mal_proposal(
+    signed: &Signed<squad_types::Proposal>,
+    committee: &Committee,
+) -> mal::SignedProposal<Context> {
     let proposal = Proposal {
         height: At(signed.statement.height),
         round: mal_round(signed.statement.round),
         value: Value(signed.statement.block),
         pol_round: mal_round_opt(signed.statement.valid_round),
-        who: Who(signed.signer),
+        who: Who::of(&signed.signer, committee),
     };
-    mal::SignedMessage::new(proposal, Mark(signed.signature))
+    mal::SignedMessage::new(proposal, Mark::new(signed.signature))
 }
 
 /// A certificate over prevotes in canonical order.
@@ -85,8 +105,8 @@ pub(crate) fn certificate_of(polka: &mal::PolkaCertificate<Context>, committee: 
         round: round_of(polka.round).unwrap_or_default(),
         block: Some(polka.value_id),
     };
-    let signatures = polka.polka_signatures.iter().map(|signature| (signature.address.0, signature.signature));
-    let (signers, signatures) = in_order(signatures, committee);
+    let signatures = polka.polka_signatures.iter().map(|one| (one.address.0, *one.signature.signature()));
+    let (signers, signatures) = in_order(signatures.filter(|(index, _)| committee.get(*index).is_some()));
     VoteCertificate { vote, signers, signatures }
 }
 
@@ -96,9 +116,9 @@ pub(crate) fn mal_polka(
     committee: &Committee,
 ) -> Option<mal::PolkaCertificate<Context>> {
     let vote = &certificate.vote;
-    let signatures = members_of(certificate, committee)?;
-    let signatures =
-        signatures.into_iter().map(|(address, signature)| mal::PolkaSignature::new(Who(address), Mark(signature)));
+    members_of(certificate, committee)?;
+    let signatures = certificate.signers.iter().zip(&certificate.signatures);
+    let signatures = signatures.map(|(index, one)| mal::PolkaSignature::new(Who(index), Mark::new(*one)));
     Some(mal::PolkaCertificate {
         height: At(vote.height),
         round: mal_round(vote.round),
@@ -120,7 +140,7 @@ pub(crate) fn members_of(
 }
 
 /// The votes of a round certificate.
-pub(crate) fn votes_of(certificate: &mal::RoundCertificate<Context>) -> Vec<Signed<Vote>> {
+pub(crate) fn votes_of(certificate: &mal::RoundCertificate<Context>, committee: &Committee) -> Vec<Signed<Vote>> {
     let vote = |signature: &mal::RoundSignature<Context>| Signed {
         statement: Vote {
             kind: kind_of(signature.vote_type),
@@ -128,16 +148,16 @@ pub(crate) fn votes_of(certificate: &mal::RoundCertificate<Context>) -> Vec<Sign
             round: round_of(certificate.round).unwrap_or_default(),
             block: block_of(&signature.value_id),
         },
-        signer: signature.address.0,
-        signature: signature.signature.0,
+        signer: signature.address.address(committee),
+        signature: *signature.signature.signature(),
     };
     certificate.round_signatures.iter().map(vote).collect()
 }
 
 /// A decision's certificate in canonical order.
 pub(crate) fn commit_of(commit: &mal::CommitCertificate<Context>, committee: &Committee) -> CommitCertificate {
-    let signatures = commit.commit_signatures.iter();
-    let signatures = signatures.filter_map(|one| Some((committee.index_of(&one.address.0)?, one.signature.0)));
+    let signatures = commit.commit_signatures.iter().filter(|one| committee.get(one.address.0).is_some());
+    let signatures = signatures.map(|one| (one.address.0, *one.signature.signature()));
     CommitCertificate::assemble(
         commit.height.0,
         round_of(commit.round).unwrap_or_default(),
@@ -147,11 +167,9 @@ pub(crate) fn commit_of(commit: &mal::CommitCertificate<Context>, committee: &Co
 }
 
 fn in_order(
-    signatures: impl Iterator<Item = (Address, Mark)>,
-    committee: &Committee,
+    signatures: impl Iterator<Item = (ValidatorIndex, squad_types::Signature)>,
 ) -> (Bitmap, Vec<squad_types::Signature>) {
-    let mut sorted: Vec<(ValidatorIndex, squad_types::Signature)> =
-        signatures.filter_map(|(address, mark)| Some((committee.index_of(&address)?, mark.0))).collect();
+    let mut sorted: Vec<_> = signatures.collect();
     sorted.sort_by_key(|(index, _)| *index);
     sorted.dedup_by_key(|(index, _)| *index);
     (sorted.iter().map(|(index, _)| *index).collect(), sorted.into_iter().map(|(_, signature)| signature).collect())

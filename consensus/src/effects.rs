@@ -1,9 +1,10 @@
 //! What malachite asks for, answered on the spot. Infallible: `process!` would swallow an error and go on.
 
 use crate::consensus::{Config, Error};
-use crate::context::{Ballot, Context, Mark, Proposal, Who, round_of};
+use crate::context::{Ballot, Context, Mark, Proposal, round_of};
 use crate::convert::{
-    certificate_of, commit_of, mal_vote, members_of, proposal_of, signed_proposal_of, signed_vote_of, vote_of, votes_of,
+    certificate_of, checked_vote_of, commit_of, mal_vote, members_of, proposal_of, signed_proposal_of, vote_of,
+    votes_of,
 };
 use crate::evidence::Watch;
 use crate::gate::Gate;
@@ -14,8 +15,8 @@ use crate::timeouts::{TimeoutKind, Timers};
 use arc_malachitebft_core_consensus::{Effect, Input as Core, LivenessMsg, Resumable, Resume, SignedConsensusMsg};
 use arc_malachitebft_core_types as mal;
 use squad_types::{
-    Committee, HeaderHash, Height, Round, Signed, Signer, Verified, VerifiedProposal, Verifier, Vote, VoteCertificate,
-    VoteKind,
+    Bitmap, Committee, HeaderHash, Height, Round, Signed, Signer, Verified, VerifiedProposal, Verifier, Vote,
+    VoteCertificate, VoteKind,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -47,6 +48,8 @@ pub(crate) struct Desk {
     /// Quorums for a block that came up while the core was busy.
     pub(crate) quorums: BTreeSet<(Round, HeaderHash)>,
     pub(crate) fault: Option<Error>,
+    /// The vote that the core is given now. It was counted before.
+    pub(crate) feeding: Option<Verified<Vote>>,
 }
 
 /// The keys that a call may use.
@@ -89,7 +92,8 @@ impl Effects<'_> {
                 let round = round_of(round).unwrap_or_default();
                 self.desk.gate.prune(round);
                 self.shared.watch.admit_up_to(self.desk.height, round.plus(LOOKAHEAD));
-                self.emit(Some(Output::RoundStarted { height: self.desk.height, round, proposer: proposer.0 }));
+                let proposer = proposer.address(&self.desk.committee);
+                self.emit(Some(Output::RoundStarted { height: self.desk.height, round, proposer }));
                 r.resume_with(())
             }
             Effect::GetValue(_, round, _, r) => {
@@ -137,7 +141,7 @@ impl Effects<'_> {
                 r.resume_with(())
             }
             Effect::RepublishRoundCertificate(certificate, r) => {
-                self.emit(Some(Output::RelayVotes(votes_of(&certificate))));
+                self.emit(Some(Output::RelayVotes(votes_of(&certificate, &self.desk.committee))));
                 r.resume_with(())
             }
             // The proposal goes out whole, with the message that follows this effect.
@@ -214,7 +218,7 @@ impl Effects<'_> {
         if given.diverged {
             self.desk.fault = Some(Error::Diverged { height: wanted.height, round: wanted.round });
         }
-        mal_vote(given.statement.signed())
+        mal_vote(&given.statement, &self.desk.committee)
     }
 
     /// A slot that holds another life's proposal gives that one's signature: it does not fit this proposal, so it tells nobody
@@ -225,7 +229,7 @@ impl Effects<'_> {
         if given.diverged {
             self.desk.fault = Some(Error::Diverged { height: wanted.height, round: wanted.round });
         }
-        mal::SignedMessage::new(proposal, Mark(given.statement.signature))
+        mal::SignedMessage::new(proposal, Mark::new(given.statement.signature))
     }
 
     /// Logs what malachite wants logged. While replaying only an own statement that the crash kept from the log is news.
@@ -236,14 +240,14 @@ impl Effects<'_> {
             Core::ProposedValue(value, _) => {
                 let valid = value.validity.is_valid();
                 let (round, valid_round) = (round_of(value.round).unwrap_or_default(), round_of(value.valid_round));
-                let (block, proposer) = (value.value.0, value.proposer.0);
+                let (block, proposer) = (value.value.0, value.proposer.address(&self.desk.committee));
                 let ruling = Ruling { height: self.desk.height, round, valid_round, proposer, block, valid };
                 self.log_block(&block);
-                self.log_unless_replayed(LogEntry::Ruling(ruling));
+                self.log_unless_replayed(LogEntry::Ruling(Box::new(ruling)));
             }
             Core::PolkaCertificate(polka) => {
                 let certificate = certificate_of(&polka, &self.desk.committee);
-                self.log_unless_replayed(LogEntry::Polka(certificate));
+                self.log_unless_replayed(LogEntry::Polka(Box::new(certificate)));
             }
             Core::TimeoutElapsed(timeout) => {
                 if let (Some(kind), Some(round)) = (timeout_kind(timeout.kind), round_of(timeout.round)) {
@@ -256,26 +260,27 @@ impl Effects<'_> {
     }
 
     fn append_vote(&mut self, vote: &mal::SignedVote<Context>) {
-        let signed = signed_vote_of(vote);
-        let statement = signed.statement;
-        self.count(&Verified::from_own_log(signed.clone()));
-        if signed.signer != self.config.address {
-            self.log_unless_replayed(LogEntry::Vote(signed));
-        } else if self.shared.slots.log_vote(&statement) && self.desk.voting {
-            self.out.push(Output::Log(LogEntry::Vote(signed)));
+        let vote = checked_vote_of(vote, &self.desk.committee);
+        // One that was fed is counted already.
+        if self.desk.feeding.as_ref().is_none_or(|fed| !Arc::ptr_eq(fed.shared(), vote.shared())) {
+            self.count(&vote);
+        }
+        if vote.signer != self.config.address {
+            self.log_unless_replayed(LogEntry::Vote(Arc::clone(vote.shared())));
+        } else if self.shared.slots.log_vote(&vote.statement) && self.desk.voting {
+            self.out.push(Output::Log(LogEntry::Vote(Arc::clone(vote.shared()))));
         }
     }
 
     fn append_proposal(&mut self, proposal: &mal::SignedProposal<Context>) {
-        let signed = signed_proposal_of(proposal);
-        let verified = Verified::from_own_log(signed.clone());
-        self.shared.watch.add_proposal(&verified);
-        self.desk.gate.fed_proposal(&verified);
-        self.log_block(&signed.statement.block);
-        if signed.signer != self.config.address {
-            self.log_unless_replayed(LogEntry::Proposal(signed));
-        } else if self.shared.slots.log_proposal(&signed.statement) && self.desk.voting {
-            self.out.push(Output::Log(LogEntry::Proposal(signed)));
+        let proposal = Verified::from_own_log(signed_proposal_of(proposal, &self.desk.committee));
+        self.shared.watch.add_proposal(&proposal);
+        self.desk.gate.fed_proposal(&proposal);
+        self.log_block(&proposal.statement.block);
+        if proposal.signer != self.config.address {
+            self.log_unless_replayed(LogEntry::Proposal(Arc::clone(proposal.shared())));
+        } else if self.shared.slots.log_proposal(&proposal.statement) && self.desk.voting {
+            self.out.push(Output::Log(LogEntry::Proposal(Arc::clone(proposal.shared()))));
         }
     }
 
@@ -316,20 +321,20 @@ impl Effects<'_> {
         let vote = vote.clone();
         // Malachite logs a vote before it publishes it; were that to change, this would still hold.
         if self.shared.slots.log_vote(&statement) {
-            self.out.push(Output::Log(LogEntry::Vote(vote.signed().clone())));
+            self.out.push(Output::Log(LogEntry::Vote(Arc::clone(vote.shared()))));
         }
         self.emit(Some(Output::PublishVote { vote, covers_fresh, again }));
     }
 
     fn publish_proposal(&mut self, proposal: &mal::SignedProposal<Context>) {
-        let signed = signed_proposal_of(proposal);
+        let signed = Arc::new(signed_proposal_of(proposal, &self.desk.committee));
         let again = signed.signer != self.config.address;
         let slot = self.shared.slots.held_proposal(signed.statement.height, signed.statement.round);
         if !again && slot.is_none_or(|held| held.statement != signed.statement) {
             return;
         }
         if !again && self.shared.slots.log_proposal(&signed.statement) {
-            self.out.push(Output::Log(LogEntry::Proposal(signed.clone())));
+            self.out.push(Output::Log(LogEntry::Proposal(Arc::clone(&signed))));
         }
         if let Some(block) = self.desk.gate.block(&signed.statement.block).cloned() {
             let proposal = VerifiedProposal::assemble(Verified::from_own_log(signed), block);
@@ -382,20 +387,21 @@ impl Effects<'_> {
     /// Counts the stake of a round certificate, whose votes were checked one by one.
     fn check_round(&self, certificate: &mal::RoundCertificate<Context>) -> Result<(), mal::CertificateError<Context>> {
         let committee = &self.desk.committee;
-        let mut signers = BTreeSet::new();
+        let mut signers = Bitmap::default();
         for signature in &certificate.round_signatures {
-            let Who(address) = signature.address;
             if certificate.cert_type == mal::RoundCertificateType::Precommit
                 && signature.vote_type != mal::VoteType::Precommit
             {
                 return Err(mal::CertificateError::InvalidVoteType(signature.address));
             }
-            if !signers.insert(address) {
+            if signers.contains(signature.address.0) {
                 return Err(mal::CertificateError::DuplicateVote(signature.address));
             }
+            if committee.get(signature.address.0).is_some() {
+                signers.insert(signature.address.0);
+            }
         }
-        let bitmap = signers.iter().filter_map(|address| committee.index_of(address)).collect();
-        let stake = committee.stake_of_all(&bitmap);
+        let stake = committee.stake_of_all(&signers);
         let enough = match certificate.cert_type {
             mal::RoundCertificateType::Precommit => committee.is_quorum(stake),
             mal::RoundCertificateType::Skip => committee.is_honest_threshold(stake),

@@ -37,7 +37,7 @@ impl Engine {
     ) -> Self {
         let validators = Validators::new(Arc::clone(committee));
         let params = Params {
-            address: Who(address),
+            address: Who::own(&address, committee),
             threshold_params: mal::ThresholdParams::default(),
             // With `ProposalOnly` every value would be valid.
             value_payload: ValuePayload::ProposalAndParts,

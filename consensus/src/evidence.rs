@@ -31,13 +31,20 @@ pub(crate) enum Added {
 #[derive(Debug)]
 pub(crate) struct Statements {
     committee: Arc<Committee>,
-    /// By place in the committee.
-    votes: BTreeMap<(Round, VoteKind), Vec<Option<Verified<Vote>>>>,
+    votes: BTreeMap<(Round, VoteKind), Cast>,
     proposals: BTreeMap<(Round, ValidatorIndex), Verified<Proposal>>,
-    tally: BTreeMap<(Round, VoteKind, Option<HeaderHash>), Stake>,
     accused_votes: BTreeSet<(Round, VoteKind, ValidatorIndex)>,
     accused_proposals: BTreeSet<(Round, ValidatorIndex)>,
     last_round: Round,
+}
+
+/// The votes of one kind in one round.
+#[derive(Debug)]
+struct Cast {
+    /// By place in the committee.
+    votes: Vec<Option<Verified<Vote>>>,
+    /// For what, with how much stake: nearly always one block, or that and none.
+    tally: Vec<(Option<HeaderHash>, Stake)>,
 }
 
 impl Statements {
@@ -47,7 +54,6 @@ impl Statements {
             committee,
             votes: BTreeMap::new(),
             proposals: BTreeMap::new(),
-            tally: BTreeMap::new(),
             accused_votes: BTreeSet::new(),
             accused_proposals: BTreeSet::new(),
         }
@@ -55,13 +61,19 @@ impl Statements {
 
     fn add_vote(&mut self, vote: &Verified<Vote>) -> Added {
         let Some(index) = self.committee.index_of(&vote.signer) else { return Added::Ignored };
+        self.add_vote_at(index, vote)
+    }
+
+    /// Adds the vote of who stands at this place.
+    pub(crate) fn add_vote_at(&mut self, index: ValidatorIndex, vote: &Verified<Vote>) -> Added {
         let statement = vote.statement;
         if statement.round > self.last_round {
             return Added::Ignored;
         }
         let members = self.committee.len();
-        let cast = self.votes.entry((statement.round, statement.kind)).or_insert_with(|| vec![None; members]);
-        let Some(slot) = cast.get_mut(index.position()) else { return Added::Ignored };
+        let none = || Cast { votes: vec![None; members], tally: Vec::new() };
+        let cast = self.votes.entry((statement.round, statement.kind)).or_insert_with(none);
+        let Some(slot) = cast.votes.get_mut(index.position()) else { return Added::Ignored };
         match slot {
             Some(first) if first.statement == statement => Added::Ignored,
             Some(first) => {
@@ -71,15 +83,18 @@ impl Statements {
             }
             None => {
                 *slot = Some(vote.clone());
-                let tally = self.tally.entry((statement.round, statement.kind, statement.block)).or_default();
-                *tally = tally.plus(self.committee.stake(index).0);
+                let stake = self.committee.stake(index);
+                match cast.tally.iter_mut().find(|(block, _)| *block == statement.block) {
+                    Some((_, tally)) => *tally = tally.plus(stake.0),
+                    None => cast.tally.push((statement.block, stake)),
+                }
                 Added::New
             }
         }
     }
 
     fn vote(&self, round: Round, kind: VoteKind, index: ValidatorIndex) -> Option<&Verified<Vote>> {
-        self.votes.get(&(round, kind))?.get(index.position())?.as_ref()
+        self.votes.get(&(round, kind))?.votes.get(index.position())?.as_ref()
     }
 
     fn add_proposal(&mut self, proposal: &Verified<Proposal>) -> Added {
@@ -103,24 +118,29 @@ impl Statements {
 
     /// All votes, by round, kind and place.
     pub(crate) fn votes(&self) -> impl Iterator<Item = &Verified<Vote>> {
-        self.votes.values().flatten().flatten()
+        self.votes.values().flat_map(|cast| &cast.votes).flatten()
     }
 
     /// Whether over two thirds of stake cast this vote.
     pub(crate) fn has_quorum(&self, round: Round, kind: VoteKind, block: HeaderHash) -> bool {
-        self.tally.get(&(round, kind, Some(block))).is_some_and(|stake| self.committee.is_quorum(*stake))
+        self.has_quorum_for(round, kind, Some(block))
+    }
+
+    fn has_quorum_for(&self, round: Round, kind: VoteKind, what: Option<HeaderHash>) -> bool {
+        let tally = self.votes.get(&(round, kind)).map(|cast| &cast.tally);
+        let quorum = |(of, stake): &(_, Stake)| *of == what && self.committee.is_quorum(*stake);
+        tally.is_some_and(|tally| tally.iter().any(quorum))
     }
 
     /// Whether over two thirds of stake cast one vote, for a block or for none.
     pub(crate) fn has_any_quorum(&self, round: Round, kind: VoteKind) -> bool {
-        let least = (round, kind, None);
-        let cast = self.tally.range(least..).take_while(|((at, of, _), _)| (*at, *of) == (round, kind));
-        cast.map(|(_, stake)| stake).any(|stake| self.committee.is_quorum(*stake))
+        let tally = self.votes.get(&(round, kind)).map(|cast| &cast.tally);
+        tally.is_some_and(|tally| tally.iter().any(|(_, stake)| self.committee.is_quorum(*stake)))
     }
 
     /// Whether over two thirds of stake precommit nothing in this round: then no block can be decided in it.
     pub(crate) fn is_over(&self, round: Round) -> bool {
-        self.tally.get(&(round, VoteKind::Precommit, None)).is_some_and(|stake| self.committee.is_quorum(*stake))
+        self.has_quorum_for(round, VoteKind::Precommit, None)
     }
 
     /// Whether exactly this vote with exactly this signature is here, so that it need not be checked again.
@@ -131,7 +151,7 @@ impl Statements {
 
     fn precommitters(&self, block: HeaderHash) -> Bitmap {
         let precommits = self.votes.iter().filter(|((_, kind), _)| *kind == VoteKind::Precommit);
-        let cast = precommits.flat_map(|(_, votes)| votes.iter().enumerate());
+        let cast = precommits.flat_map(|(_, cast)| cast.votes.iter().enumerate());
         let for_it = cast.filter(|(_, vote)| vote.as_ref().is_some_and(|vote| vote.statement.block == Some(block)));
         for_it.map(|(at, _)| ValidatorIndex(at as u16)).collect()
     }
@@ -158,6 +178,11 @@ impl Watch {
     /// The statements of a height; none if it is not watched.
     pub(crate) fn at(&self, height: Height) -> Option<&Statements> {
         self.heights.get(&height)
+    }
+
+    /// The same, to add to.
+    pub(crate) fn at_mut(&mut self, height: Height) -> Option<&mut Statements> {
+        self.heights.get_mut(&height)
     }
 
     /// Adds a vote of a watched height.
@@ -199,7 +224,7 @@ impl Watch {
         let mut highest = HighestStatements::default();
         for statements in self.heights.values() {
             let Some(index) = statements.committee.index_of(signer) else { continue };
-            let votes = statements.votes.values().filter_map(|votes| votes.get(index.position())?.as_ref());
+            let votes = statements.votes.values().filter_map(|cast| cast.votes.get(index.position())?.as_ref());
             votes.for_each(|vote| highest.add_vote(vote.signed()));
             let proposals = statements.proposals.iter().filter(|((_, proposer), _)| *proposer == index);
             proposals.for_each(|(_, proposal)| highest.add_proposal(proposal.signed()));

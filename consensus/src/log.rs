@@ -54,6 +54,8 @@ pub struct Elapsed {
 codec_struct!(Elapsed { height, round, kind });
 
 /// One entry of the log. Order matters.
+///
+/// Small: nearly all are votes, and each is moved several times on its way to the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogEntry {
     /// A height was begun.
@@ -61,31 +63,31 @@ pub enum LogEntry {
     /// A block that later entries name.
     Block(Arc<ProposedBlock>),
     /// A proposal that the core took in, one's own among them.
-    Proposal(Signed<Proposal>),
+    Proposal(Arc<Signed<Proposal>>),
     /// A vote that the core took in, one's own among them.
-    Vote(Signed<Vote>),
+    Vote(Arc<Signed<Vote>>),
     /// A ruling on a block that the core took in.
-    Ruling(Ruling),
+    Ruling(Box<Ruling>),
     /// A certificate over prevotes that the core took in.
-    Polka(VoteCertificate),
+    Polka(Box<VoteCertificate>),
     /// A timer's end that the core took in.
     Elapsed(Elapsed),
     /// A vote of one's own that a peer echoed and this log did not know. It holds its slot; it is not replayed.
-    EchoedVote(Signed<Vote>),
+    EchoedVote(Arc<Signed<Vote>>),
     /// The same for a proposal.
-    EchoedProposal(Signed<Proposal>),
+    EchoedProposal(Arc<Signed<Proposal>>),
 }
 
 codec_enum!(LogEntry {
     0 => Started(Started),
     1 => Block(Arc<ProposedBlock>),
-    2 => Proposal(Signed<Proposal>),
-    3 => Vote(Signed<Vote>),
-    4 => Ruling(Ruling),
-    5 => Polka(VoteCertificate),
+    2 => Proposal(Arc<Signed<Proposal>>),
+    3 => Vote(Arc<Signed<Vote>>),
+    4 => Ruling(Box<Ruling>),
+    5 => Polka(Box<VoteCertificate>),
     6 => Elapsed(Elapsed),
-    7 => EchoedVote(Signed<Vote>),
-    8 => EchoedProposal(Signed<Proposal>),
+    7 => EchoedVote(Arc<Signed<Vote>>),
+    8 => EchoedProposal(Arc<Signed<Proposal>>),
 });
 
 impl LogEntry {

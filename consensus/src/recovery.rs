@@ -13,6 +13,7 @@ use crate::running::{Running, Tools, judge, mal_timeout};
 use arc_malachitebft_core_consensus::{Input as Core, ProposedValue};
 use arc_malachitebft_core_types as mal;
 use squad_types::{Height, Verified, VoteKind};
+use std::sync::Arc;
 
 impl Consensus {
     /// A node with a past: `entries` are the log's, in order, at least those from the last `Started` on.
@@ -88,16 +89,19 @@ impl Running {
             }
             LogEntry::Proposal(proposal) => Some(here(self, proposal.statement.block).map(|()| {
                 self.desk.gate.fed_proposal(&Verified::from_own_log(proposal.clone()));
-                Core::Proposal(mal_proposal(proposal))
+                Core::Proposal(mal_proposal(proposal, &self.desk.committee))
             })),
-            LogEntry::Vote(vote) => Some(Ok(Core::Vote(mal_vote(vote)))),
+            LogEntry::Vote(vote) => {
+                let vote = Verified::from_own_log(Arc::clone(vote));
+                Some(Ok(Core::Vote(mal_vote(&vote, &self.desk.committee))))
+            }
             LogEntry::Ruling(ruling) => Some(here(self, ruling.block).map(|()| {
                 self.desk.gate.logged_ruling(ruling.block, ruling.valid);
                 let value = ProposedValue {
                     height: At(height),
                     round: mal_round(ruling.round),
                     valid_round: mal_round_opt(ruling.valid_round),
-                    proposer: Who(ruling.proposer),
+                    proposer: Who::of(&ruling.proposer, &self.desk.committee),
                     value: Value(ruling.block),
                     validity: mal::Validity::from_bool(ruling.valid),
                 };

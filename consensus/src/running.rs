@@ -2,7 +2,7 @@
 
 use crate::consensus::{Config, Error, accuse};
 use crate::context::{At, Context, Value, Who, mal_round, mal_round_opt};
-use crate::convert::{certificate_of, mal_polka, mal_proposal, mal_vote, members_of};
+use crate::convert::{certificate_of, mal_polka, mal_proposal, mal_vote, mal_vote_of, members_of};
 use crate::effects::{Desk, Effects, Keys, LOOKAHEAD, Shared};
 use crate::engine::Engine;
 use crate::evidence::Added;
@@ -54,6 +54,7 @@ impl Running {
             decided: false,
             quorums: BTreeSet::new(),
             fault: None,
+            feeding: None,
         };
         Self { start, engine, desk, far: FarVotes::default(), quorums: BTreeSet::new(), left: None }
     }
@@ -119,7 +120,7 @@ impl Running {
     /// A proposal of this height.
     pub(crate) fn proposal(&mut self, message: &VerifiedProposal, tools: &mut Tools<'_>) {
         let signed = message.proposal();
-        let Signed { statement, signer, .. } = **signed;
+        let Signed { statement, signer, .. } = **signed.shared();
         let proposer = self.start.committee.get(self.start.proposers.proposer(statement.round));
         if proposer.is_none_or(|member| member.address != signer) || statement.round > self.round().plus(LOOKAHEAD) {
             return;
@@ -142,21 +143,20 @@ impl Running {
             }
             return;
         }
-        let settled = self.is_settled(vote, tools);
-        let added = tools.shared.watch.add_vote(vote);
+        // Whether a prevote comes after a quorum of its round agreed on something, all of whose votes the core has: no other quorum
+        // can come of that step any more, so this one is kept and neither fed nor logged. Precommits are fed until the decision.
+        let Vote { kind, round, block, height } = vote.statement;
+        let Some(index) = self.start.committee.index_of(&vote.signer) else { return };
+        let Some(known) = tools.shared.watch.at_mut(height) else { return };
+        let settled = kind == VoteKind::Prevote && known.has_any_quorum(round, kind);
+        let added = known.add_vote_at(index, vote);
         let new = added == Added::New;
-        accuse(added, tools.out);
         if new && !settled {
-            self.feed_vote(vote, tools);
+            self.desk.quorums.extend(block.filter(|block| known.has_quorum(round, kind, *block)).map(|it| (round, it)));
+            self.feed_counted(vote, Who(index), tools);
+        } else {
+            accuse(added, tools.out);
         }
-    }
-
-    /// Whether a prevote comes after a quorum of its round agreed on something, all of whose votes the core has: no other quorum
-    /// can come of that step any more, so this one is kept and neither fed nor logged. Precommits are fed until the decision.
-    fn is_settled(&self, vote: &Verified<Vote>, tools: &Tools<'_>) -> bool {
-        let Vote { kind, round, .. } = vote.statement;
-        let known = tools.shared.watch.at(self.height());
-        kind == VoteKind::Prevote && known.is_some_and(|known| known.has_any_quorum(round, kind))
     }
 
     /// A certificate over votes of this height, unchecked.
@@ -220,8 +220,10 @@ impl Running {
             self.note_quorums(tools);
             self.far.prune(self.round().plus(LOOKAHEAD));
             match self.desk.gate.next(self.engine.round(), self.engine.proposed()) {
-                Some(Feed::Proposal(message)) => self.feed(Core::Proposal(mal_proposal(message.proposal())), tools),
-                Some(Feed::Ruling(message, valid)) => self.feed(ruling(&message, valid), tools),
+                Some(Feed::Proposal(message)) => {
+                    self.feed(Core::Proposal(mal_proposal(message.proposal(), &self.start.committee)), tools)
+                }
+                Some(Feed::Ruling(message, valid)) => self.feed(self.ruling(&message, valid), tools),
                 None if !self.desk.quorums.is_empty() => {}
                 None if self.is_over(tools) => self.leave_round(tools),
                 None => break,
@@ -260,8 +262,15 @@ impl Running {
     /// Feeds a vote that is among the height's statements already.
     fn feed_vote(&mut self, vote: &Verified<Vote>, tools: &mut Tools<'_>) {
         self.with_engine(tools, |_, effects| effects.note_quorum(&vote.statement));
+        self.feed_counted(vote, Who::of(&vote.signer, &self.start.committee), tools);
+    }
+
+    /// Feeds a vote whose quorum, if it completes one, is noted.
+    fn feed_counted(&mut self, vote: &Verified<Vote>, who: Who, tools: &mut Tools<'_>) {
         if !self.desk.decided {
-            self.feed(Core::Vote(mal_vote(vote.signed())), tools);
+            self.desk.feeding = Some(vote.clone());
+            self.feed(Core::Vote(mal_vote_of(vote, who)), tools);
+            self.desk.feeding = None;
         }
     }
 
@@ -276,7 +285,7 @@ impl Running {
         } else {
             mal::RoundCertificateType::Skip
         };
-        let votes = votes.iter().map(|vote| mal_vote(vote.signed())).collect();
+        let votes = votes.iter().map(|vote| mal_vote(vote, committee)).collect();
         let certificate = mal::RoundCertificate::new_from_votes(At(self.height()), mal_round(round), kind, votes);
         self.feed(Core::RoundCertificate(certificate), tools);
     }
@@ -289,6 +298,19 @@ impl Running {
         tools.out.extend(polka.map(|polka| Output::PublishVotes(certificate_of(polka, &self.start.committee))));
         let proposal = VerifiedProposal::assemble(held.clone(), Arc::clone(block));
         tools.out.push(Output::PublishProposal { proposal, again: true });
+    }
+
+    fn ruling(&self, message: &VerifiedProposal, valid: bool) -> Core<Context> {
+        let signed = message.proposal();
+        let value = ProposedValue {
+            height: At(signed.statement.height),
+            round: mal_round(signed.statement.round),
+            valid_round: mal_round_opt(signed.statement.valid_round),
+            proposer: Who::of(&signed.signer, &self.start.committee),
+            value: Value(signed.statement.block),
+            validity: mal::Validity::from_bool(valid),
+        };
+        Core::ProposedValue(value, mal::ValueOrigin::Consensus)
     }
 
     pub(crate) fn feed(&mut self, input: Core<Context>, tools: &mut Tools<'_>) {
@@ -310,19 +332,6 @@ impl Running {
 pub(crate) fn judge(message: &VerifiedProposal, fresh: bool) -> Output {
     let signed = message.proposal();
     Output::Judge { block: Arc::clone(message.block()), round: signed.statement.round, proposer: signed.signer, fresh }
-}
-
-fn ruling(message: &VerifiedProposal, valid: bool) -> Core<Context> {
-    let signed = message.proposal();
-    let value = ProposedValue {
-        height: At(signed.statement.height),
-        round: mal_round(signed.statement.round),
-        valid_round: mal_round_opt(signed.statement.valid_round),
-        proposer: Who(signed.signer),
-        value: Value(signed.statement.block),
-        validity: mal::Validity::from_bool(valid),
-    };
-    Core::ProposedValue(value, mal::ValueOrigin::Consensus)
 }
 
 /// Malachite's name for a timer.

@@ -53,6 +53,10 @@ impl Due {
         if self.learned.get(&lane).and_then(BatchCertificate::tip).is_some_and(|tip| !above(tip)) {
             self.learned.remove(&lane);
         }
+        // As in most lanes at most heights.
+        if !certified.is_some_and(above) && !self.waiting.contains_key(&lane) {
+            return false;
+        }
         let waiting = self.waiting.entry(lane).or_default();
         waiting.retain(|waiting| above(waiting.tip));
         let mut left_out = false;

@@ -190,6 +190,11 @@ impl Mempool {
         (self.config.params.max_block_bytes as usize / lane.members.max(1)).max(lane.limits.batch_bytes)
     }
 
+    /// Whether there is anything to seal, or to say of what was not.
+    pub fn has_to_seal(&self) -> bool {
+        self.pool.first_at().is_some() || !self.dropped.is_empty()
+    }
+
     /// Whether a batch has to be sealed: it is full, old enough, or nothing of this operator's is on its way.
     pub fn seal_due(&self, now: Timestamp) -> SealDue {
         let Some(first_at) = self.pool.first_at() else { return SealDue::Never };

@@ -12,26 +12,25 @@ use std::sync::Arc;
 impl Sequencer {
     /// Feeds agreement. Inputs that its own outputs cause are queued, never nested.
     pub(crate) fn agree(&mut self, input: Agree, outputs: &mut Outputs) {
-        self.agree_queue.push_back(input);
+        let mut next = Some(input);
+        if self.agree_running || !self.agree_queue.is_empty() {
+            self.agree_queue.extend(next.take());
+        }
         if self.agree_running {
             return;
         }
-        let Some(signer) = self.signer() else {
-            self.agree_queue.clear();
-            return;
-        };
-        let verifier = self.verifier();
         self.agree_running = true;
+        let mut agreed = std::mem::take(&mut self.agreed);
         for _ in 0..MAX_CASCADE {
-            let Some(input) = self.agree_queue.pop_front() else { break };
-            let mut agreed = Vec::new();
-            if let Some(consensus) = &mut self.consensus {
-                consensus.handle(input, signer.as_ref(), verifier.as_ref(), &mut agreed);
+            let Some(input) = next.take().or_else(|| self.agree_queue.pop_front()) else { break };
+            if let (Some(consensus), Some(signer)) = (&mut self.consensus, &self.config.signer) {
+                consensus.handle(input, signer.as_ref(), self.config.verifier.as_ref(), &mut agreed);
             }
-            for output in agreed {
+            for output in agreed.drain(..) {
                 self.on_agreed(output, outputs);
             }
         }
+        self.agreed = agreed;
         self.agree_running = false;
     }
 

@@ -2,7 +2,7 @@
 
 use crate::ledger::StakeTable;
 use squad_mempool::PoolLimits;
-use squad_types::{Genesis, Signer, Verifier};
+use squad_types::{Committee, Genesis, Signer, Verifier};
 use std::sync::Arc;
 
 /// How much this node remembers of itself when it starts.
@@ -36,6 +36,8 @@ pub struct Config {
     pub snapshot_gap: u64,
     /// Heights between two checkpoints of the write-ahead log.
     pub checkpoint_interval: u64,
+    /// The genesis's committee, where nodes of one process share it; without it, a node makes its own.
+    pub committee: Option<Arc<Committee>>,
 }
 
 impl Config {
@@ -56,6 +58,7 @@ impl Config {
             guarded: true,
             snapshot_gap: 10_000,
             checkpoint_interval: 64,
+            committee: None,
         }
     }
 }

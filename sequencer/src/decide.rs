@@ -31,7 +31,7 @@ impl Sequencer {
         let ordered = OrderedBlock { block, certificate, skipped: execution.skipped.clone() };
         let height = ordered.block.header().height;
         // Its record precedes every statement about the next height in the same log.
-        self.log(LogRecord::Decided(ordered.clone()), outputs);
+        self.log(LogRecord::Decided(Box::new(ordered.clone())), outputs);
         self.persist(Write::Block(ordered.clone()), outputs);
         let (epoch, proposer) = (ordered.block.header().epoch, ordered.block.header().proposer);
         self.precommitters.insert(height, (epoch, ordered.certificate.signers.clone()));
@@ -90,8 +90,16 @@ impl Sequencer {
             outputs.push(Output::Notice(Notice::Rebatched { count: rebatched.len() }));
         }
         self.seen.retain(|operator| self.ledger.committees().any(|committee| committee.contains(operator)));
+        self.follow_members();
         self.announce_committees(outputs);
         self.state_readiness(epoch, outputs);
+    }
+
+    /// What is seen of the next height's committee is found by places from now on.
+    pub(crate) fn follow_members(&mut self) {
+        if let Some(committee) = self.ledger.committee(self.ledger.epoch_of_next()) {
+            self.seen.follow(Arc::clone(committee));
+        }
     }
 
     /// Lanes take and acknowledge no more than is certain to be ordered before they expire.
@@ -139,6 +147,10 @@ impl Sequencer {
     /// Precommits that come after the decision still count as activity.
     pub(crate) fn note_late_precommit(&mut self, vote: &Verified<Vote>) {
         if vote.statement.kind != VoteKind::Precommit || vote.statement.block.is_none() {
+            return;
+        }
+        // Most are of the height under way.
+        if vote.statement.height > self.ledger.height() {
             return;
         }
         let Some((epoch, signers)) = self.precommitters.get_mut(&vote.statement.height) else { return };

@@ -118,16 +118,16 @@ impl Sequencer {
     }
 
     pub(crate) fn send_acks(&mut self, outputs: &mut Outputs) {
-        if !self.guard.may_sign() || self.halted.is_some() {
+        if !self.guard.may_sign() || self.halted.is_some() || self.config.signer.is_none() {
             return;
         }
-        let Some(signer) = self.signer() else { return };
         loop {
             match self.mempool.ack_due(self.now) {
                 AckDue::Now(epoch) => {
                     if self.guard.lane_closed_until(epoch).is_some() {
                         break;
                     }
+                    let Some(signer) = &self.config.signer else { break };
                     let Some(message) = self.mempool.make_ack(self.now, epoch, signer.as_ref()) else { break };
                     self.publish_ack(message, outputs);
                 }
@@ -147,7 +147,7 @@ impl Sequencer {
         let epoch = message.ack.statement.epoch;
         // The full vector goes to the log, so that nothing acknowledged is ever acknowledged otherwise.
         let full = self.mempool.full_ack(epoch).unwrap_or_else(|| message.clone());
-        self.log(LogRecord::Ack(full), outputs);
+        self.log(LogRecord::Ack(Box::new(full)), outputs);
         let after = self.after_own_ack(epoch);
         self.send(Recipients::Committee, Message::Ack(message), after, outputs);
         self.timers.set_if_earlier(Timer::AckResend, self.now.plus(ACK_RESEND_MS));

@@ -43,9 +43,9 @@ pub enum LogRecord {
     /// What agreement asked to have written: its inputs and own statements, in order.
     Consensus(LogEntry),
     /// An own ack, with its full vector.
-    Ack(AckMessage),
+    Ack(Box<AckMessage>),
     /// A decision: it precedes every statement about the next height.
-    Decided(OrderedBlock),
+    Decided(Box<OrderedBlock>),
     /// Somebody was caught.
     Evidence(Box<Evidence>),
     /// State was found lost: signing is restricted.
@@ -55,8 +55,8 @@ pub enum LogRecord {
 squad_types::codec_enum!(LogRecord {
     0 => Checkpoint(Box<Checkpoint>),
     1 => Consensus(LogEntry),
-    2 => Ack(AckMessage),
-    3 => Decided(OrderedBlock),
+    2 => Ack(Box<AckMessage>),
+    3 => Decided(Box<OrderedBlock>),
     4 => Evidence(Box<Evidence>),
     5 => Restricted(Restriction),
 });

@@ -19,7 +19,8 @@ use crate::timers::Timers;
 use squad_consensus::{Consensus, LogEntry, TimeoutConfig};
 use squad_mempool::{Mempool, MempoolConfig};
 use squad_types::{
-    Ack, AckMessage, Address, Batch, Domain, Evidence, Height, OrderedBlock, Round, Sequence, Timestamp, VerifiedBatch,
+    Ack, AckMessage, Address, Batch, Domain, Evidence, Height, OrderedBlock, Round, Sequence, Timestamp, Verified,
+    VerifiedBatch,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -61,12 +62,12 @@ impl Logged {
             match record {
                 LogRecord::Checkpoint(checkpoint) => logged = Self::at(*checkpoint),
                 LogRecord::Consensus(entry) => logged.consensus.push(entry),
-                LogRecord::Ack(message) => logged.acks.push(message),
+                LogRecord::Ack(message) => logged.acks.push(*message),
                 LogRecord::Decided(block) => {
                     // Entries of a decided height have done their work.
                     let height = block.block.header().height;
                     logged.consensus.retain(|entry| entry.height() > height);
-                    logged.decided.push(block);
+                    logged.decided.push(*block);
                 }
                 LogRecord::Evidence(evidence) => logged.evidence.push(*evidence),
                 LogRecord::Restricted(restriction) => logged.restriction = Some(restriction),
@@ -99,10 +100,13 @@ impl Sequencer {
     ) -> Result<(Self, Outputs), RecoverError> {
         config.genesis.check()?;
         let logged = Logged::read(records);
-        let ledger = match &logged.checkpoint {
+        let mut ledger = match &logged.checkpoint {
             Some(checkpoint) => ledger_at(&config, checkpoint, store)?,
             None => Ledger::genesis(&config.genesis)?,
         };
+        if let Some(committee) = &config.committee {
+            ledger.share(committee);
+        }
         let mut sequencer = Self::assemble(config, now, ledger, &logged);
         let mut replayed = Vec::new();
         let behind = sequencer.replay_decided(&logged, store, &mut replayed);
@@ -157,6 +161,7 @@ impl Sequencer {
             ledger,
             consensus,
             agree_queue: VecDeque::new(),
+            agreed: Vec::new(),
             agree_running: false,
             rotation: None,
             schedule: None,
@@ -186,9 +191,10 @@ impl Sequencer {
         };
         for entry in &logged.consensus {
             if let LogEntry::Vote(vote) = entry {
-                sequencer.seen.signed_vote(vote);
+                sequencer.seen.vote(&Verified::from_own_log(Arc::clone(vote)));
             }
         }
+        sequencer.follow_members();
         sequencer.mempool = sequencer.empty_mempool();
         sequencer
     }

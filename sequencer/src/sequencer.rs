@@ -41,6 +41,8 @@ pub struct Sequencer {
     /// Inputs of agreement that its own outputs caused.
     pub(crate) agree_queue: VecDeque<squad_consensus::Input>,
     pub(crate) agree_running: bool,
+    /// Room for what comes out of agreement.
+    pub(crate) agreed: Vec<squad_consensus::Output>,
     pub(crate) rotation: Option<(Epoch, Arc<ProposerRotation>)>,
     pub(crate) schedule: Option<Arc<ProposerSchedule>>,
     pub(crate) judgements: Judgements,
@@ -88,7 +90,9 @@ pub(crate) const MAX_CASCADE: usize = 10_000;
 impl Sequencer {
     /// Takes one input at a time that never goes back (an earlier one counts as the last).
     pub fn handle(&mut self, now: Timestamp, input: Input, outputs: &mut Outputs) {
-        self.handle_all(now, std::iter::once(input), outputs);
+        self.now = self.now.max(now);
+        self.dispatch(input, outputs);
+        self.follow_up(outputs);
     }
 
     /// Takes inputs of one time in their order. What may follow from any of them, sealing, acknowledging and proposing,
@@ -96,11 +100,13 @@ impl Sequencer {
     pub fn handle_all(&mut self, now: Timestamp, inputs: impl IntoIterator<Item = Input>, outputs: &mut Outputs) {
         self.now = self.now.max(now);
         for input in inputs {
-            if matches!(input, Input::Wake) {
-                self.timers.woken();
-            }
             self.dispatch(input, outputs);
         }
+        self.follow_up(outputs);
+    }
+
+    /// What the timers and the inputs so far call for.
+    fn follow_up(&mut self, outputs: &mut Outputs) {
         for _ in 0..MAX_CASCADE {
             let Some(timer) = self.timers.pop_due(self.now) else { break };
             self.on_timer(timer, outputs);
@@ -124,7 +130,7 @@ impl Sequencer {
                 self.catchup.forget_peer(peer);
             }
             Input::HeldElsewhere(by) => self.on_held_elsewhere(by, outputs),
-            Input::Wake => {}
+            Input::Wake => self.timers.woken(),
             Input::DiskLow(low) => self.disk_low = low,
             Input::AnchorSeen => self.rejudge_refused(outputs),
             Input::Drain => self.draining = true,

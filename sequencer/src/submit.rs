@@ -78,6 +78,10 @@ impl Sequencer {
     }
 
     pub(crate) fn seal_batches(&mut self, outputs: &mut Outputs) {
+        // As after nearly every input.
+        if !self.mempool.has_to_seal() && !self.timers.is_set(Timer::Seal) {
+            return;
+        }
         if !self.may_write_lane() {
             return;
         }

@@ -21,7 +21,7 @@ use crate::invariants::{Invariants, Violation};
 use crate::keys::{Keys, RunSigner};
 use crate::network::pipe::Pipe;
 use crate::network::{Network, NodeIndex};
-use crate::node::Node;
+use crate::node::{Effect, Node};
 use crate::packet::{Parcel, Questions};
 use crate::queue::{Instant, Queue};
 use crate::rng::Rng;
@@ -157,6 +157,8 @@ pub struct Cluster {
     operators: BTreeMap<Address, Vec<NodeIndex>>,
     first_follower: NodeIndex,
     scratch: Vec<u8>,
+    /// Room for what comes of an input.
+    effects: Vec<Effect>,
     /// Messages for everyone so far.
     gossiped: u64,
     submitted: u64,
@@ -187,6 +189,7 @@ impl Cluster {
         let mut nodes = Vec::with_capacity(config.nodes());
         let mut cpus = Vec::with_capacity(config.nodes());
         let shared = config.shared_cores.map(Cores::new);
+        let committee = genesis.committee().ok().map(Arc::new);
         for (node, view) in views.iter().enumerate() {
             let counter = Arc::new(Counter::default());
             let signer = signers
@@ -196,6 +199,7 @@ impl Cluster {
             let stakes = Arc::clone(view) as Arc<dyn StakeTable>;
             let mut own = Config::new(genesis.clone(), signer, verifier, stakes);
             config.adjust(&mut own);
+            own.committee.clone_from(&committee);
             nodes.push(Node::new(own));
             let cpu = |(costs, cores): &(_, usize)| Cpu::new(Clone::clone(costs), *cores, shared.clone(), counter);
             cpus.push(config.cpu.as_ref().map(cpu));
@@ -234,6 +238,7 @@ impl Cluster {
             addresses,
             operators,
             scratch: Vec::new(),
+            effects: Vec::new(),
             gossiped: 0,
             nodes,
             submitted: 0,
@@ -251,13 +256,14 @@ impl Cluster {
 
     /// Starts a node and connects it with all that run.
     pub fn start(&mut self, node: NodeIndex, memory: Memory) {
-        let effects = self.nodes[node].start(self.now, memory);
+        let mut effects = Vec::new();
+        self.nodes[node].start(self.now, memory, &mut effects);
         let operator = self.address(node);
         self.invariants.started(node, &operator);
         self.watch.life(self.now, node, true);
         self.watch.notices(self.now, node, &self.nodes[node].notices);
         let at = self.charge(node, None, &effects);
-        self.perform(node, effects, at);
+        self.perform(node, &mut effects, at);
         let soon = self.now.plus(100);
         let life = self.nodes[node].life;
         for peer in (0..self.nodes.len()).filter(|peer| *peer != node) {
@@ -359,22 +365,16 @@ impl Cluster {
 
     /// Handles the next event, if it is not after `end`; else time moves there.
     pub fn step(&mut self, end: Instant) -> bool {
-        match self.queue.next_at() {
-            Some(at) if at <= end => {
-                if let Some((at, event)) = self.queue.pop() {
-                    self.now = at;
-                    self.layer.advance(at);
-                    self.handled += 1;
-                    self.handle(event);
-                }
-                true
-            }
-            _ => {
-                self.now = end;
-                self.layer.advance(end);
-                false
-            }
-        }
+        let Some((at, event)) = self.queue.pop_until(end) else {
+            self.now = end;
+            self.layer.advance(end);
+            return false;
+        };
+        self.now = at;
+        self.layer.advance(at);
+        self.handled += 1;
+        self.handle(event);
+        true
     }
 
     /// Runs for that much virtual time.

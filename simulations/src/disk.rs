@@ -48,17 +48,17 @@ impl Disk {
                 self.log.push((id, LogRecord::Checkpoint(checkpoint)));
             }
             Write::Batch { lane, batch } => {
-                self.index(&Bulk::Batch(lane, batch.clone()));
-                self.bulk.push((id, Bulk::Batch(lane, batch)));
-                return Stream::Bulk;
+                return self.append_bulk(id, Bulk::Batch(lane, batch));
             }
-            Write::Block(block) => {
-                self.index(&Bulk::Block(block.clone()));
-                self.bulk.push((id, Bulk::Block(block)));
-                return Stream::Bulk;
-            }
+            Write::Block(block) => return self.append_bulk(id, Bulk::Block(block)),
         }
         Stream::Log
+    }
+
+    fn append_bulk(&mut self, id: PersistId, record: Bulk) -> Stream {
+        self.index(&record);
+        self.bulk.push((id, record));
+        Stream::Bulk
     }
 
     fn index(&mut self, record: &Bulk) {

@@ -13,11 +13,12 @@ const MAX_NOTICES: usize = 10_000;
 
 /// What a node's outputs come to, once they may leave.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // each is moved once and performed at once
 pub enum Effect {
     /// A sync of a stream begins now.
     Sync(Stream),
     /// An output leaves.
-    Leave(Box<Output>),
+    Leave(Output),
     /// The driver is to call at this time.
     Wake(Timestamp),
 }
@@ -56,6 +57,8 @@ pub struct Node {
     pub(crate) deadline: Option<Timestamp>,
     waiting: VecDeque<(After, Output)>,
     syncing: [bool; 2],
+    /// Room for what comes out of the sequencer.
+    outputs: Vec<Output>,
     /// The last write of each stream that it was given in this life.
     written: [PersistId; 2],
 }
@@ -81,6 +84,7 @@ impl Node {
             deadline: None,
             waiting: VecDeque::new(),
             syncing: [false; 2],
+            outputs: Vec::new(),
             written: [PersistId::default(); 2],
         }
     }
@@ -92,6 +96,9 @@ impl Node {
 
     /// What its clock shows.
     pub fn clock(&self, now: Instant) -> Timestamp {
+        if self.drift_ppm == 0 {
+            return Timestamp((now.0 / 1_000).saturating_add_signed(self.skew_ms));
+        }
         let since = i128::from(now.0) - i128::from(crate::cluster::START.0);
         let drifted = i128::from(now.0) + since * i128::from(self.drift_ppm) / 1_000_000;
         Timestamp((drifted.max(0) as u64 / 1_000).saturating_add_signed(self.skew_ms))
@@ -115,7 +122,7 @@ impl Node {
     ///
     /// # Panics
     /// If the sequencer refuses its own records: a bug of the core, which a run must not survive.
-    pub fn start(&mut self, now: Instant, memory: Memory) -> Vec<Effect> {
+    pub fn start(&mut self, now: Instant, memory: Memory, effects: &mut Vec<Effect>) {
         self.life += 1;
         self.performed = 0;
         (self.behind, self.votes) = (false, false);
@@ -126,27 +133,27 @@ impl Node {
         self.written = [PersistId::default(); 2];
         self.config.memory = memory;
         let recovered = Sequencer::recover(self.config.clone(), self.clock(now), self.disk.records(), &self.disk);
-        let (sequencer, outputs) =
+        let (sequencer, mut outputs) =
             recovered.unwrap_or_else(|error| panic!("a node cannot start from its own disk: {error}"));
         self.sequencer = Some(sequencer);
-        self.perform(outputs)
+        self.perform(&mut outputs, effects);
     }
 
-    /// Hands it an input. None if it crashed at one of the outputs.
-    pub fn handle(&mut self, now: Instant, input: Input) -> Vec<Effect> {
+    /// Hands it an input, and appends what comes of it. It is down afterwards if it crashed at one of the outputs.
+    pub fn handle(&mut self, now: Instant, input: Input, effects: &mut Vec<Effect>) {
         let clock = self.clock(now);
-        let Some(sequencer) = &mut self.sequencer else { return Vec::new() };
-        let mut outputs = Vec::new();
+        let Some(sequencer) = &mut self.sequencer else { return };
+        let mut outputs = std::mem::take(&mut self.outputs);
         sequencer.handle(clock, input, &mut outputs);
-        self.perform(outputs)
+        self.perform(&mut outputs, effects);
+        self.outputs = outputs;
     }
 
-    fn perform(&mut self, outputs: Vec<Output>) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        for output in outputs {
+    fn perform(&mut self, outputs: &mut Vec<Output>, effects: &mut Vec<Effect>) {
+        for output in outputs.drain(..) {
             if self.crash_at == Some(self.performed) {
                 self.sequencer = None;
-                return effects;
+                return;
             }
             self.performed += 1;
             match output {
@@ -172,14 +179,13 @@ impl Node {
                         self.written
                     );
                     if self.is_durable(after) {
-                        effects.push(Effect::Leave(Box::new(other)));
+                        effects.push(Effect::Leave(other));
                     } else {
                         self.waiting.push_back((after, other));
                     }
                 }
             }
         }
-        effects
     }
 
     fn note(&mut self, notice: Notice) {
@@ -206,9 +212,8 @@ impl Node {
     }
 
     /// A sync that began when the stream ended at `upto` is over. What waited for it leaves.
-    pub fn synced(&mut self, stream: Stream, upto: squad_sequencer::PersistId) -> Vec<Effect> {
+    pub fn synced(&mut self, stream: Stream, upto: squad_sequencer::PersistId, effects: &mut Vec<Effect>) {
         self.disk.synced(stream, upto);
-        let mut effects = Vec::new();
         // A log that waits for bulk writes goes on when they are durable.
         let more = self.disk.last(stream) > upto && !(stream == Stream::Log && self.disk.log_is_held());
         self.syncing[stream as usize] = more;
@@ -219,15 +224,14 @@ impl Node {
         if stream == Stream::Bulk && log_waits && !std::mem::replace(&mut self.syncing[Stream::Log as usize], true) {
             effects.push(Effect::Sync(Stream::Log));
         }
-        let waiting = std::mem::take(&mut self.waiting);
-        for (after, output) in waiting {
+        for _ in 0..self.waiting.len() {
+            let Some((after, output)) = self.waiting.pop_front() else { return };
             if self.is_durable(after) {
-                effects.push(Effect::Leave(Box::new(output)));
+                effects.push(Effect::Leave(output));
             } else {
                 self.waiting.push_back((after, output));
             }
         }
-        effects
     }
 }
 

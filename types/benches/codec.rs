@@ -28,7 +28,7 @@ fn signer(at: u16) -> KeyedHashSigner {
     KeyedHashSigner(address)
 }
 
-fn sign<T: keys::Statement>(at: u16, statement: T) -> Signed<T> {
+fn sign<T: keys::Statement + Clone>(at: u16, statement: T) -> Signed<T> {
     Verified::sign(statement, &domain(), &signer(at)).into_signed()
 }
 

@@ -1,7 +1,7 @@
 //! Acks: cumulative, one signature for all lanes of an epoch.
 
 use crate::batch::Tip;
-use crate::codec::{Decode, DecodeError, Encode, ListItem, Reader};
+use crate::codec::{Decode, DecodeError, Encode, ListItem, Reader, encode_list};
 use crate::codec_struct;
 use crate::hash::{Digest, MerkleRoot};
 use crate::keys::{Address, Statement, StructHash};
@@ -10,7 +10,7 @@ use crate::merkle;
 use crate::quantity::{AckCounter, Epoch, Sequence, ValidatorIndex};
 use crate::signed::Signed;
 use serde::{Deserialize, Serialize};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// What a validator signs: the root of its vector of lane tips of one epoch. It holds every batch up to each tip durably.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,17 +78,17 @@ pub fn vector_leaves(tips: &[Option<Tip>]) -> Vec<Digest> {
     tips.iter().enumerate().map(entry).map(|entry| entry.leaf()).collect()
 }
 
-/// What of the vector travels with an ack.
+/// What of the vector travels with an ack: shared, as everybody takes in the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AckEntries {
     /// Every entry.
-    Full(Vec<AckEntry>),
+    Full(Arc<[AckEntry]>),
     /// The entries that changed since the ack of an earlier counter.
     Changed {
         /// The counter that these changes start from.
         since: AckCounter,
         /// The changed entries.
-        entries: Vec<AckEntry>,
+        entries: Arc<[AckEntry]>,
     },
 }
 
@@ -97,12 +97,12 @@ impl Encode for AckEntries {
         match self {
             Self::Full(entries) => {
                 out.push(0);
-                entries.encode(out);
+                encode_list(entries, out);
             }
             Self::Changed { since, entries } => {
                 out.push(1);
                 since.encode(out);
-                entries.encode(out);
+                encode_list(entries, out);
             }
         }
     }
@@ -111,8 +111,8 @@ impl Encode for AckEntries {
 impl Decode for AckEntries {
     fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
         match u8::decode(reader)? {
-            0 => Vec::decode(reader).map(Self::Full),
-            1 => Ok(Self::Changed { since: Decode::decode(reader)?, entries: Decode::decode(reader)? }),
+            0 => Ok(Self::Full(Vec::decode(reader)?.into())),
+            1 => Ok(Self::Changed { since: Decode::decode(reader)?, entries: Vec::decode(reader)?.into() }),
             value => Err(DecodeError::BadValue { what: "ack entries", value: value.into() }),
         }
     }

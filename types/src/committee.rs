@@ -51,8 +51,10 @@ pub enum CommitteeError {
 pub struct Committee {
     epoch: Epoch,
     members: Vec<Member>,
-    /// How each address begins: what most look-ups compare, packed together.
-    starts: Vec<u64>,
+    /// Bytes with which all addresses begin, no more than leave [`WORD`] after them.
+    common: usize,
+    /// What follows them in each address: what most look-ups compare, packed together.
+    words: Vec<u64>,
     total: Stake,
     hash: Digest,
 }
@@ -97,8 +99,9 @@ impl Committee {
         let total = members.iter().try_fold(0_u64, |sum, member| sum.checked_add(member.stake.0));
         match total {
             Some(total) if total <= Self::MAX_TOTAL => {
-                let starts = members.iter().map(|member| start_of(&member.address)).collect();
-                Ok(Self { epoch, members, starts, total: Stake(total), hash: Digest::ZERO }.hashed())
+                let common = common_start(&members);
+                let words = members.iter().map(|member| word_at(&member.address, common)).collect();
+                Ok(Self { epoch, members, common, words, total: Stake(total), hash: Digest::ZERO }.hashed())
             }
             _ => Err(CommitteeError::TooMuchStake),
         }
@@ -139,11 +142,15 @@ impl Committee {
 
     /// Where an operator stands in it.
     pub fn index_of(&self, address: &Address) -> Option<ValidatorIndex> {
-        let start = start_of(address);
-        let first = self.starts.partition_point(|known| *known < start);
-        let alike = self.members[first..].iter().zip(&self.starts[first..]).take_while(|(_, known)| **known == start);
-        let at = first + alike.map(|(member, _)| member).position(|member| member.address == *address)?;
-        Some(ValidatorIndex(at as u16))
+        let word = word_at(address, self.common);
+        let mut at = self.words.partition_point(|known| *known < word);
+        while *self.words.get(at)? == word {
+            if self.members[at].address == *address {
+                return Some(ValidatorIndex(at as u16));
+            }
+            at += 1;
+        }
+        None
     }
 
     /// Whether an operator is in it.
@@ -209,9 +216,22 @@ impl Committee {
     }
 }
 
-/// The first bytes of an address, in its order.
-fn start_of(address: &Address) -> u64 {
-    address.0.iter().take(8).fold(0, |start, byte| start << 8 | u64::from(*byte))
+/// Bytes of an address that a look-up compares first.
+const WORD: usize = 8;
+
+/// How many bytes all addresses begin with, as far as [`WORD`] bytes are left: they come in ascending order, so what the first
+/// and the last share, all share.
+fn common_start(members: &[Member]) -> usize {
+    let (Some(first), Some(last)) = (members.first(), members.last()) else { return 0 };
+    let alike = first.address.0.iter().zip(&last.address.0).take_while(|(one, other)| one == other).count();
+    alike.min(first.address.0.len() - WORD)
+}
+
+/// The bytes of an address from one on, in its order.
+fn word_at(address: &Address, from: usize) -> u64 {
+    let mut word = [0; WORD];
+    word.copy_from_slice(&address.0[from..from + WORD]);
+    u64::from_be_bytes(word)
 }
 
 impl Encode for Committee {
@@ -231,31 +251,71 @@ impl Decode for Committee {
 /// A set of places in a committee. Its canonical form has no trailing zero bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Bitmap(Vec<u8>);
+pub struct Bitmap(Places);
+
+/// The bytes of a bitmap. The state after a block has one a member, so those of usual committees need no memory of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Places {
+    /// Filled up with zeros.
+    Few([u8; FEW]),
+    /// More than [`FEW`], the last not zero.
+    Many(Vec<u8>),
+}
+
+const FEW: usize = 16;
+
+impl Default for Places {
+    fn default() -> Self {
+        Self::Few([0; FEW])
+    }
+}
 
 impl Bitmap {
+    /// The canonical form.
+    fn bytes(&self) -> &[u8] {
+        match &self.0 {
+            Places::Few(bytes) => &bytes[..bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)],
+            Places::Many(bytes) => bytes,
+        }
+    }
+
     /// Adds a place.
     pub fn insert(&mut self, index: ValidatorIndex) {
         let at = index.position() / 8;
-        if self.0.len() <= at {
-            self.0.resize(at + 1, 0);
+        if let Places::Few(few) = &self.0
+            && at >= FEW
+        {
+            self.0 = Places::Many(few.to_vec());
         }
-        self.0[at] |= 1 << (index.position() % 8);
+        let bytes = match &mut self.0 {
+            Places::Few(bytes) => bytes.as_mut_slice(),
+            Places::Many(bytes) => {
+                if bytes.len() <= at {
+                    bytes.resize(at + 1, 0);
+                }
+                bytes.as_mut_slice()
+            }
+        };
+        bytes[at] |= 1 << (index.position() % 8);
     }
 
     /// Whether a place is in it.
     pub fn contains(&self, index: ValidatorIndex) -> bool {
-        self.0.get(index.position() / 8).is_some_and(|byte| byte & (1 << (index.position() % 8)) != 0)
+        let bytes = match &self.0 {
+            Places::Few(bytes) => bytes.as_slice(),
+            Places::Many(bytes) => bytes,
+        };
+        bytes.get(index.position() / 8).is_some_and(|byte| byte & (1 << (index.position() % 8)) != 0)
     }
 
     /// The places in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = ValidatorIndex> + '_ {
-        (0..self.0.len() * 8).map(|at| ValidatorIndex(at as u16)).filter(|index| self.contains(*index))
+        (0..self.bytes().len() * 8).map(|at| ValidatorIndex(at as u16)).filter(|index| self.contains(*index))
     }
 
     /// How many places are in it.
     pub fn count(&self) -> usize {
-        self.0.iter().map(|byte| byte.count_ones() as usize).sum()
+        self.bytes().iter().map(|byte| byte.count_ones() as usize).sum()
     }
 
     fn parse(bytes: Vec<u8>) -> Result<Self, DecodeError> {
@@ -266,7 +326,14 @@ impl Bitmap {
         if bytes.last() == Some(&0) {
             return Err(DecodeError::Malformed("bitmap: trailing zero byte"));
         }
-        Ok(Self(bytes))
+        let mut few = [0; FEW];
+        Ok(Self(match few.get_mut(..bytes.len()) {
+            Some(first) => {
+                first.copy_from_slice(&bytes);
+                Places::Few(few)
+            }
+            None => Places::Many(bytes),
+        }))
     }
 }
 
@@ -280,7 +347,7 @@ impl FromIterator<ValidatorIndex> for Bitmap {
 
 impl Encode for Bitmap {
     fn encode(&self, out: &mut Vec<u8>) {
-        crate::codec::encode_bytes(&self.0, out);
+        crate::codec::encode_bytes(self.bytes(), out);
     }
 }
 
@@ -292,7 +359,7 @@ impl Decode for Bitmap {
 
 impl From<Bitmap> for String {
     fn from(bitmap: Bitmap) -> Self {
-        format!("0x{}", hex::encode(bitmap.0))
+        format!("0x{}", hex::encode(bitmap.bytes()))
     }
 }
 
@@ -351,6 +418,17 @@ mod tests {
         assert_eq!(bitmap.iter().collect::<Vec<_>>(), [ValidatorIndex(0), ValidatorIndex(9)]);
         assert_eq!(Bitmap::from_bytes(bitmap.to_bytes()), Ok(bitmap));
         assert!(Bitmap::parse(vec![1, 0]).is_err());
+        // At and across where one needs memory of its own, however it came about.
+        let places = [0, 126, 127, 128, 129, 500].map(ValidatorIndex);
+        for count in 0..=places.len() {
+            let bitmap: Bitmap = places[..count].iter().copied().collect();
+            let backwards: Bitmap = places[..count].iter().rev().copied().collect();
+            assert_eq!(bitmap, backwards);
+            assert_eq!(Bitmap::from_bytes(bitmap.to_bytes()).as_ref(), Ok(&bitmap));
+            assert_eq!(Bitmap::try_from(String::from(bitmap.clone())).as_ref(), Ok(&bitmap));
+            assert_eq!((bitmap.iter().collect::<Vec<_>>(), bitmap.count()), (places[..count].to_vec(), count));
+            assert!(places.iter().enumerate().all(|(at, place)| bitmap.contains(*place) == (at < count)));
+        }
     }
 
     #[test]
@@ -371,5 +449,29 @@ mod tests {
         for (start, end) in [(0, 3), (1, 0), (1, 4), (1, 14), (2, 2), (2, 14), (3, 3)] {
             assert_eq!(committee.index_of(&address(start, end)), None, "{start} {end}");
         }
+    }
+
+    #[test]
+    fn an_address_that_only_ends_like_a_members_is_a_strangers() {
+        let address = |first: u8, at: usize, byte: u8| {
+            let mut bytes = [0; 20];
+            (bytes[0], bytes[at]) = (first, byte);
+            Address(bytes)
+        };
+        // All begin alike up to there: by how much, and what a stranger has instead.
+        for at in [1, 5, 11, 12, 13, 19] {
+            let listed = (1..=9).map(|byte| Member { address: address(7, at, byte), stake: Stake(1) });
+            let committee = Committee::new(Epoch(0), listed.collect()).unwrap();
+            for byte in 1..=9 {
+                assert_eq!(committee.index_of(&address(7, at, byte)), Some(ValidatorIndex(byte as u16 - 1)), "{at}");
+                assert_eq!(committee.index_of(&address(6, at, byte)), None, "{at}");
+                assert_eq!(committee.index_of(&address(8, at, byte)), None, "{at}");
+            }
+            assert_eq!([0, 10].map(|byte| committee.index_of(&address(7, at, byte))), [None; 2], "{at}");
+        }
+        let alone = Member { address: address(7, 19, 1), stake: Stake(1) };
+        let alone = Committee::new(Epoch(0), vec![alone]).unwrap();
+        assert_eq!(alone.index_of(&address(7, 19, 1)), Some(ValidatorIndex(0)));
+        assert_eq!([(7, 0), (8, 1)].map(|(first, last)| alone.index_of(&address(first, 19, last))), [None; 2]);
     }
 }

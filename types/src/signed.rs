@@ -4,6 +4,7 @@ use crate::codec::{Decode, DecodeError, Encode, Reader};
 use crate::keys::{Address, Domain, Signature, Signer, Statement, Verifier};
 use serde::{Deserialize, Serialize};
 use std::ops::Deref;
+use std::sync::Arc;
 
 /// A statement, who is said to have signed it, and the signature. Not checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +42,7 @@ impl<T: Statement> Signed<T> {
     /// Checks the signature and marks the statement as checked.
     pub fn verify(self, domain: &Domain, verifier: &dyn Verifier) -> Result<Verified<T>, BadSignature> {
         self.check(domain, verifier)?;
-        Ok(Verified(self))
+        Ok(Verified(Arc::new(self)))
     }
 }
 
@@ -64,8 +65,16 @@ impl<T: Decode> Decode for Signed<T> {
 }
 
 /// A signed statement whose signature was found to be its signer's. Whether the signer may say it is for the reader to judge.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified<T>(Signed<T>);
+///
+/// Shared: it is kept in several places, from the core that counts it to the log, and none of them changes it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Verified<T>(Arc<Signed<T>>);
+
+impl<T> Clone for Verified<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
 
 impl<T> Verified<T> {
     /// The statement with its signature.
@@ -73,9 +82,17 @@ impl<T> Verified<T> {
         &self.0
     }
 
+    /// The statement with its signature, shared.
+    pub fn shared(&self) -> &Arc<Signed<T>> {
+        &self.0
+    }
+
     /// The statement with its signature.
-    pub fn into_signed(self) -> Signed<T> {
-        self.0
+    pub fn into_signed(self) -> Signed<T>
+    where
+        T: Clone,
+    {
+        Arc::unwrap_or_clone(self.0)
     }
 }
 
@@ -83,12 +100,12 @@ impl<T: Statement> Verified<T> {
     /// Signs a statement of one's own.
     pub fn sign(statement: T, domain: &Domain, signer: &dyn Signer) -> Self {
         let signature = signer.sign(&domain.digest(&statement));
-        Self(Signed { statement, signer: signer.address(), signature })
+        Self(Arc::new(Signed { statement, signer: signer.address(), signature }))
     }
 
     /// Trusts a statement read back from this node's own durable log, which only took in checked ones.
-    pub fn from_own_log(signed: Signed<T>) -> Self {
-        Self(signed)
+    pub fn from_own_log(signed: impl Into<Arc<Signed<T>>>) -> Self {
+        Self(signed.into())
     }
 }
 

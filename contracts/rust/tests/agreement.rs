@@ -28,7 +28,7 @@ impl Maker {
         Self { draw: Draw(seed), domain: Domain::new(NETWORK), other, signers }
     }
 
-    fn sign<T: keys::Statement>(&mut self, by: usize, statement: T) -> Signed<T> {
+    fn sign<T: keys::Statement + Clone>(&mut self, by: usize, statement: T) -> Signed<T> {
         let by = if self.draw.one_in(40) { (by + 1) % self.signers.len() } else { by };
         let domain = if self.draw.one_in(60) { &self.other } else { &self.domain };
         let mut signed = Verified::sign(statement, domain, &self.signers[by]).into_signed();

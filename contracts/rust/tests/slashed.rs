@@ -12,7 +12,7 @@ struct Liar {
 }
 
 impl Liar {
-    fn signed<T: keys::Statement>(&self, statement: T) -> Signed<T> {
+    fn signed<T: keys::Statement + Clone>(&self, statement: T) -> Signed<T> {
         Verified::sign(statement, &self.domain, &self.signer).into_signed()
     }
 

@@ -3,6 +3,7 @@
 use crate::support::*;
 use squad_mempool::{AckFault, AckOutcome, EvmFacts, Mempool, MempoolConfig, PoolLimits, Rejection, Source};
 use squad_types::*;
+use std::sync::Arc;
 
 fn spec(id: u32, kind: NamespaceKind, access: WriteAccess, policy: OrderingPolicy) -> NamespaceSpec {
     NamespaceSpec {
@@ -130,7 +131,7 @@ fn changes_rebuild_the_signed_root_or_the_full_vector_is_asked_for() {
     assert_eq!(hear(listener, &acks[3]), AckOutcome::NeedFull, "the third was lost");
     let mut lying = acks[2].clone();
     if let AckEntries::Changed { entries, .. } = &mut lying.entries {
-        entries[0].tip = None;
+        Arc::make_mut(entries)[0].tip = None;
     }
     assert_eq!(hear(listener, &lying), AckOutcome::NeedFull);
     let full = network.nodes[5].full_ack(Epoch(0)).unwrap();
@@ -140,7 +141,7 @@ fn changes_rebuild_the_signed_root_or_the_full_vector_is_asked_for() {
     let mut lying = full.clone();
     lying.ack.statement.counter = full.ack.statement.counter.next();
     if let AckEntries::Full(entries) = &mut lying.entries {
-        entries[0].tip = None;
+        Arc::make_mut(entries)[0].tip = None;
     }
     let resigned = Verified::sign(lying.ack.statement, &domain(), &signer(5));
     assert_eq!(listener.on_ack(resigned, lying.entries), AckOutcome::Refused(AckFault::Vector));

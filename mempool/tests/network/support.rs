@@ -168,7 +168,7 @@ impl Network {
     /// Nobody honest acknowledges two batches at one place of one lane, directly or through a tip above.
     fn note_ack(&mut self, at: usize, full: &AckMessage) {
         let AckEntries::Full(entries) = &full.entries else { panic!("a full ack is full") };
-        for entry in entries {
+        for entry in entries.iter() {
             let id = LaneId { epoch: full.ack.statement.epoch, author: entry.lane };
             let mut tip = entry.tip;
             while let Some(Tip { sequence, batch }) = tip {

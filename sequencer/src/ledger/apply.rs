@@ -27,7 +27,7 @@ impl Ledger {
         assert_eq!(execution.block, ordered.block.hash(), "an execution is applied with its own block");
         assert_eq!(header.parent_hash, self.tip_hash, "a block is applied on its parent");
         let (before, opened) = (self.state.epoch, self.opens_epoch());
-        self.state = execution.state.clone();
+        self.state = Arc::clone(&execution.state);
         self.tip_hash = ordered.block.hash();
         self.tip = Some(ordered.clone());
         self.window.push(WindowBlock {

@@ -78,7 +78,7 @@ pub struct Execution {
     /// The batches newly covered, lane by lane, ascending.
     pub spans: Vec<Span>,
     /// The state after the block.
-    pub state: ChainState,
+    pub state: Arc<ChainState>,
     /// The next epoch's committee, if this block fixes it.
     pub next_committee: Option<Arc<Committee>>,
 }

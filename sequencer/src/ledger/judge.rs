@@ -299,7 +299,7 @@ impl Ledger {
             skipped: order.skipped,
             rejected: order.rejected,
             spans,
-            state,
+            state: Arc::new(state),
             next_committee,
         }
     }

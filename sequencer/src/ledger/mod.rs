@@ -76,7 +76,7 @@ pub struct Ledger {
     starts: BTreeMap<Epoch, Height>,
     tip: Option<OrderedBlock>,
     tip_hash: HeaderHash,
-    state: ChainState,
+    state: Arc<ChainState>,
     window: Window,
 }
 
@@ -95,7 +95,7 @@ fn genesis_parts(genesis: &Genesis) -> Result<Ledger, GenesisError> {
         tip: None,
         tip_hash: genesis.parent_hash(),
         window: Window::new(genesis.params.window_ms.into(), WindowBase::after(Height::ZERO, &state)),
-        state,
+        state: Arc::new(state),
     })
 }
 
@@ -153,6 +153,13 @@ impl Ledger {
     /// An epoch's committee: the next one's (once the first block of the current epoch fixed it), and those of recent epochs.
     pub fn committee(&self, epoch: Epoch) -> Option<&Arc<Committee>> {
         self.committees.get(&epoch)
+    }
+
+    /// Takes another's committee in place of its own, if they are equal.
+    pub fn share(&mut self, committee: &Arc<Committee>) {
+        if let Some(own) = self.committees.get_mut(&committee.epoch()).filter(|own| *own == committee) {
+            *own = Arc::clone(committee);
+        }
     }
 
     /// All committees kept, ascending by epoch.

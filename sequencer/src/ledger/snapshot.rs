@@ -86,7 +86,7 @@ impl Ledger {
             committees,
             tip_hash: ordered.block.hash(),
             tip: Some(ordered.clone()),
-            state: state.clone(),
+            state: Arc::new(state.clone()),
             ..parts
         })
     }

@@ -4,6 +4,7 @@ use super::turns::{self, Proposers};
 use super::{Ledger, chain_time};
 use squad_types::limits::{MAX_CHAIN_TIME_STEP_MS, SIGNERS_LAG};
 use squad_types::{Bitmap, ChainState, Committee, CutEntry, Epoch, Header, Height, Ready, Signed};
+use std::borrow::Cow;
 
 /// Origin rounds that the choice of proposers does not count yet: those of the last two heights.
 const RECENT_ROUNDS: usize = 2;
@@ -58,15 +59,16 @@ impl Ledger {
     }
 
     /// The state in which the next block's cut is read: a new epoch's lanes are open, the oldest ones gone.
-    pub(super) fn opened_state(&self) -> ChainState {
-        let mut state = self.state.clone();
-        if let Some(committee) = self.committee(self.epoch_of_next()).filter(|_| self.epoch_ends()) {
-            state.previous_tips = std::mem::take(&mut state.tips);
-            state.epoch = committee.epoch();
-            state.epoch_start = self.height().next();
-            clear_for(&mut state, committee);
-        }
-        state
+    pub(super) fn opened_state(&self) -> Cow<'_, ChainState> {
+        let Some(committee) = self.committee(self.epoch_of_next()).filter(|_| self.epoch_ends()) else {
+            return Cow::Borrowed(&self.state);
+        };
+        let mut state = ChainState::clone(&self.state);
+        state.previous_tips = std::mem::take(&mut state.tips);
+        state.epoch = committee.epoch();
+        state.epoch_start = self.height().next();
+        clear_for(&mut state, committee);
+        Cow::Owned(state)
     }
 
     /// The state after a block of the next height. `None` if its cut names a lane that is not open.
@@ -78,7 +80,7 @@ impl Ledger {
         proposers: Proposers,
     ) -> Option<ChainState> {
         let committee = self.committee(self.epoch_of_next())?;
-        let mut state = self.opened_state();
+        let mut state = self.opened_state().into_owned();
         state.chain_time = chain_time::after(state.chain_time, self.tip_time(), header.timestamp);
         if self.opens_epoch() {
             state.epoch_start_time = state.chain_time;

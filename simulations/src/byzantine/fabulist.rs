@@ -18,7 +18,7 @@ impl Behaviour for Fabulist {
         if ack.signer != tools.signer.address() {
             return Sent::as_is(message);
         }
-        let mut entries = entries.clone();
+        let mut entries = entries.to_vec();
         for entry in &mut entries {
             let above = entry.tip.map_or(0, |tip| tip.sequence.0 + 1 + ack.statement.counter.0 % 3);
             entry.tip = Some(Tip { sequence: Sequence(above), batch: BatchId([above as u8; 32]) });
@@ -26,6 +26,6 @@ impl Behaviour for Fabulist {
         let tips: Vec<Option<Tip>> = entries.iter().map(|entry| entry.tip).collect();
         let statement = Ack { root: vector_root(&tips), ..ack.statement };
         let ack = Verified::sign(statement, tools.domain, tools.signer).into_signed();
-        vec![Sent::now(Message::Ack(AckMessage { ack, entries: AckEntries::Full(entries) }))]
+        vec![Sent::now(Message::Ack(AckMessage { ack, entries: AckEntries::Full(entries.into()) }))]
     }
 }

@@ -18,13 +18,13 @@ impl Behaviour for TwoTonguedAcker {
         if ack.signer != tools.signer.address() || to.is_multiple_of(2) {
             return Sent::as_is(message);
         }
-        let mut entries = entries.clone();
+        let mut entries = entries.to_vec();
         for entry in &mut entries {
             entry.tip = entry.tip.map(|tip| Tip { batch: BatchId([tip.sequence.0 as u8; 32]), ..tip });
         }
         let tips: Vec<Option<Tip>> = entries.iter().map(|entry| entry.tip).collect();
         let statement = Ack { root: vector_root(&tips), ..ack.statement };
         let ack = Verified::sign(statement, tools.domain, tools.signer).into_signed();
-        vec![Sent::now(Message::Ack(AckMessage { ack, entries: AckEntries::Full(entries) }))]
+        vec![Sent::now(Message::Ack(AckMessage { ack, entries: AckEntries::Full(entries.into()) }))]
     }
 }

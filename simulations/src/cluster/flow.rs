@@ -26,9 +26,11 @@ impl Cluster {
             Event::Free { node } => self.next_work(node),
             Event::Synced { node, stream, upto, life } => {
                 if self.nodes[node].life == life && self.nodes[node].is_up() {
-                    let effects = self.nodes[node].synced(stream, upto);
+                    let mut effects = std::mem::take(&mut self.effects);
+                    self.nodes[node].synced(stream, upto, &mut effects);
                     let at = self.sequencer_runs(node);
-                    self.perform(node, effects, at);
+                    self.perform(node, &mut effects, at);
+                    self.effects = effects;
                 }
             }
             Event::Restart { node, memory } => {
@@ -153,10 +155,12 @@ impl Cluster {
     }
 
     pub(super) fn input_of(&mut self, node: NodeIndex, kind: Option<Kind>, input: Input) {
-        let effects = self.nodes[node].handle(self.now, input);
+        let mut effects = std::mem::take(&mut self.effects);
+        self.nodes[node].handle(self.now, input, &mut effects);
         self.watch.notices(self.now, node, &self.nodes[node].notices);
         let at = self.charge(node, kind, &effects);
-        self.perform(node, effects, at);
+        self.perform(node, &mut effects, at);
+        self.effects = effects;
     }
 
     /// When a node is done with an input that had these effects.
@@ -171,8 +175,8 @@ impl Cluster {
         if idle { self.wake(node, Thread::Sequencer, self.now) } else { self.now }
     }
 
-    pub(super) fn perform(&mut self, node: NodeIndex, effects: Vec<Effect>, at: Instant) {
-        for effect in effects {
+    pub(super) fn perform(&mut self, node: NodeIndex, effects: &mut Vec<Effect>, at: Instant) {
+        for effect in effects.drain(..) {
             match effect {
                 Effect::Sync(stream) => self.sync(node, stream, at),
                 Effect::Wake(at) => {
@@ -182,7 +186,7 @@ impl Cluster {
                     let when = self.nodes[node].when(self.now, at).max(self.now);
                     self.queue.push(when, Event::Work { node, work: Work::Wake { life, at } });
                 }
-                Effect::Leave(output) => self.leave(node, *output, at),
+                Effect::Leave(output) => self.leave(node, output, at),
             }
         }
         let crashed =

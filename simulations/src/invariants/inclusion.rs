@@ -120,7 +120,7 @@ impl Inclusion {
             return;
         }
         *newest = counter;
-        for entry in entries {
+        for entry in entries.iter() {
             let lane = LaneId { epoch, author: entry.lane };
             if let Some(tip) = entry.tip.filter(|tip| is_above(state, lane, *tip)) {
                 let acks = mind.acks.entry(lane).or_insert_with(|| vec![None; committee.len()]);

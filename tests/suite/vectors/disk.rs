@@ -53,13 +53,13 @@ fn entries(world: &World) -> Vec<LogEntry> {
     vec![
         LogEntry::Started(Started { height: Height(1), epoch: Epoch(0) }),
         LogEntry::Block(Arc::new(world.block())),
-        LogEntry::Proposal(world.sign(2, proposal)),
-        LogEntry::Vote(world.sign(1, vote)),
-        LogEntry::Ruling(ruling),
-        LogEntry::Polka(votes(world)),
+        LogEntry::Proposal(world.sign(2, proposal).into()),
+        LogEntry::Vote(world.sign(1, vote).into()),
+        LogEntry::Ruling(Box::new(ruling)),
+        LogEntry::Polka(Box::new(votes(world))),
         LogEntry::Elapsed(Elapsed { height: Height(1), round: Round(2), kind: TimeoutKind::Prevote }),
-        LogEntry::EchoedVote(world.sign(1, vote)),
-        LogEntry::EchoedProposal(world.sign(2, proposal)),
+        LogEntry::EchoedVote(world.sign(1, vote).into()),
+        LogEntry::EchoedProposal(world.sign(2, proposal).into()),
     ]
 }
 
@@ -83,8 +83,8 @@ fn records(world: &World) -> Vec<LogRecord> {
     vec![
         LogRecord::Checkpoint(Box::new(checkpoint)),
         LogRecord::Consensus(entries(world).remove(0)),
-        LogRecord::Ack(ack(world, full(world))),
-        LogRecord::Decided(world.ordered()),
+        LogRecord::Ack(Box::new(ack(world, full(world)))),
+        LogRecord::Decided(Box::new(world.ordered())),
         LogRecord::Evidence(Box::new(evidence(world).remove(2))),
         LogRecord::Restricted(restriction),
     ]

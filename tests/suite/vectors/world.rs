@@ -52,7 +52,7 @@ impl World {
         Self { signers, genesis, domain, committee }
     }
 
-    pub(crate) fn sign<T: keys::Statement>(&self, at: usize, statement: T) -> Signed<T> {
+    pub(crate) fn sign<T: keys::Statement + Clone>(&self, at: usize, statement: T) -> Signed<T> {
         Verified::sign(statement, &self.domain, &self.signers[at]).into_signed()
     }
 

@@ -26,7 +26,7 @@ fn busy(heights: u64) -> Chain {
 }
 
 fn snapshot(chain: &Chain, height: usize) -> Snapshot {
-    Snapshot { tip: chain.blocks[height - 1].clone(), state: chain.executions[height - 1].state.clone() }
+    Snapshot { tip: chain.blocks[height - 1].clone(), state: ChainState::clone(&chain.executions[height - 1].state) }
 }
 
 fn join(chain: &Chain, height: usize) -> Result<Ledger, SnapshotError> {
@@ -38,7 +38,7 @@ fn join(chain: &Chain, height: usize) -> Result<Ledger, SnapshotError> {
 fn a_joiner_follows_from_a_snapshot_and_ends_like_everybody_else() {
     let chain = busy(60);
     let mut joined = join(&chain, 30).unwrap();
-    assert_eq!(joined.state(), &chain.executions[29].state);
+    assert_eq!(joined.state(), &*chain.executions[29].state);
     assert!(!joined.window_is_complete());
     let mut complete_after = 0;
     for (ordered, execution) in chain.blocks.iter().zip(&chain.executions).skip(30) {
