@@ -32,6 +32,8 @@ impl Sequencer {
             Request::Committees(epoch) => Reply::FromStore(StoreQuery::Committees(epoch)),
             Request::Snapshot(_) => now(Response::Snapshot(self.snapshot_to_serve().map(Box::new))),
             Request::Tip(_) => now(Response::Tip(self.last_decision())),
+            Request::Incidents(known) => now(Response::Incidents(self.evidence.incidents_unless(known))),
+            Request::Evidence(incidents) => now(Response::Evidence(self.evidence.proofs_of(&incidents))),
         };
         outputs.push(Output::Answer { request: id, reply, after });
     }

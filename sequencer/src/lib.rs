@@ -17,6 +17,7 @@ mod evidence;
 mod fetch;
 mod guard;
 mod input;
+mod inquiry;
 mod judge;
 pub mod ledger;
 mod message;

@@ -1,5 +1,6 @@
 //! Messages of peers, by kind; and peers that come.
 
+use crate::evidence::Source;
 use crate::fetch::{Haste, Want};
 use crate::input::Peer;
 use crate::output::{Output, Recipients};
@@ -25,7 +26,9 @@ impl Sequencer {
             }
             VerifiedMessage::Ack(ack, entries) => self.on_ack(from, ack, entries, outputs),
             VerifiedMessage::Secured(certificate) => self.on_secured(from, certificate, outputs),
-            VerifiedMessage::Evidence(evidence, accused) => self.on_evidence(*evidence, accused, outputs),
+            VerifiedMessage::Evidence(evidence, accused) => {
+                self.on_evidence(*evidence, accused, Source::News, outputs);
+            }
             VerifiedMessage::Ready(ready) => self.on_ready(ready, outputs),
         }
     }
@@ -74,6 +77,7 @@ impl Sequencer {
             self.ask(peer, Request::Tip(self.ledger.epoch_of_next()), outputs);
             self.ask_for_acks(peer, outputs);
             self.ask_for_slots_of(peer, outputs);
+            self.inquire_of(peer, outputs);
             // What was sent while it was away: our newest acks, and our statements of this height.
             let current = self.ledger.epoch_of_next();
             for epoch in [current.previous(), Some(current)].into_iter().flatten() {

@@ -2,9 +2,10 @@
 
 use crate::catchup::CatchUp;
 use crate::config::{Config, Memory};
-use crate::evidence::Proofs;
+use crate::evidence::Kept;
 use crate::fetch::Fetches;
 use crate::guard::{Guard, Remembered};
+use crate::inquiry::Inquiry;
 use crate::judge::Judgements;
 use crate::ledger::{Judgement, Ledger};
 use crate::output::Output;
@@ -122,6 +123,7 @@ impl Sequencer {
             sequencer.start_next_height(&mut outputs);
         }
         sequencer.start_guard(&mut outputs);
+        sequencer.start_inquiries();
         sequencer.settle_start(&mut outputs);
         Ok((sequencer, outputs))
     }
@@ -173,7 +175,8 @@ impl Sequencer {
             timers: Timers::default(),
             writes: Writes::default(),
             peers: BTreeSet::new(),
-            evidence: Proofs::restore(logged.evidence.clone(), &domain.network()),
+            evidence: Kept::restore(logged.evidence.clone(), &domain.network()),
+            inquiry: Inquiry::default(),
             readies: BTreeMap::new(),
             precommitters: BTreeMap::new(),
             round: Round::ZERO,

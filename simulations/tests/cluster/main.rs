@@ -7,6 +7,7 @@ mod byzantine;
 mod campaign;
 mod committees;
 mod crashes;
+mod evidence;
 mod failures;
 mod machines;
 mod partitions;

@@ -67,7 +67,7 @@ async fn evidence_is_sent_once_whatever_fails_meanwhile_and_not_again_after_a_st
     }
     cluster.ready(0).await;
     let evidence = contradiction(&cluster.genesis, 3);
-    let incident = evidence.incident(&network).unwrap();
+    let incident = evidence.incident(&network).unwrap().0;
     // Nobody answers, then the account is empty: both are failures, and the network goes on.
     layer[0].lock().unwrap().manner = Manner::Refuses;
     hold(&cluster, 0, &evidence, 3);
