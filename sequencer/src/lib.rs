@@ -25,6 +25,7 @@ mod output;
 mod pace;
 mod record;
 mod recover;
+mod rival;
 mod seen;
 mod sequencer;
 mod slack;

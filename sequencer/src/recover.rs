@@ -11,6 +11,7 @@ use crate::ledger::{Judgement, Ledger};
 use crate::output::Output;
 use crate::pace::Pace;
 use crate::record::{Checkpoint, LogRecord, Restriction, Write};
+use crate::rival::Rivals;
 use crate::seen::Seen;
 use crate::sequencer::{Outputs, Sequencer, Writes};
 use crate::snapshot::Snapshots;
@@ -177,6 +178,7 @@ impl Sequencer {
             peers: BTreeSet::new(),
             evidence: Kept::restore(logged.evidence.clone(), &domain.network()),
             inquiry: Inquiry::default(),
+            rivals: Rivals::default(),
             readies: BTreeMap::new(),
             precommitters: BTreeMap::new(),
             round: Round::ZERO,

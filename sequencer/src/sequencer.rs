@@ -13,6 +13,7 @@ use crate::ledger::Ledger;
 use crate::output::{After, Output, PersistId, Recipients};
 use crate::pace::Pace;
 use crate::record::{LogRecord, Write};
+use crate::rival::Rivals;
 use crate::seen::Seen;
 use crate::snapshot::Snapshots;
 use crate::timers::{Timer, Timers};
@@ -57,6 +58,7 @@ pub struct Sequencer {
     pub(crate) peers: BTreeSet<Peer>,
     pub(crate) evidence: Kept,
     pub(crate) inquiry: Inquiry,
+    pub(crate) rivals: Rivals,
     /// Newcomers who are ready and whose readiness was not ordered yet.
     pub(crate) readies: BTreeMap<Address, Verified<Ready>>,
     pub(crate) precommitters: Precommitters,

@@ -14,5 +14,6 @@ mod partitions;
 mod quantities;
 mod random;
 mod replay;
+mod rivals;
 mod shards;
 mod tables;
