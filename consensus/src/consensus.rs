@@ -171,6 +171,17 @@ impl Consensus {
         self.previous.iter().find(wanted).cloned()
     }
 
+    /// Whether a block is none that was proposed in a round of the last 16 heights, as far as is known here, while another one was.
+    /// Who votes for such a block has seen a second proposal, or lies. No longer once it is proved that there were two.
+    pub fn is_rival(&self, height: Height, round: Round, block: HeaderHash) -> bool {
+        self.shared.watch.is_rival(height, round, block)
+    }
+
+    /// Who voted for such a block in a round, and for which.
+    pub fn votes_for_rivals(&self, height: Height, round: Round) -> Vec<(Address, HeaderHash)> {
+        self.shared.watch.votes_for_rivals(height, round)
+    }
+
     /// The newest statements of a validator that this node has seen in the last 16 heights: the answer to an operator that
     /// asks for its own before it signs.
     pub fn highest_statements(&self, signer: &Address) -> HighestStatements {

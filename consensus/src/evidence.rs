@@ -33,6 +33,8 @@ pub(crate) struct Statements {
     committee: Arc<Committee>,
     votes: BTreeMap<(Round, VoteKind), Cast>,
     proposals: BTreeMap<(Round, ValidatorIndex), Verified<Proposal>>,
+    /// Whose turn a round was, where its proposal came.
+    proposers: BTreeMap<Round, ValidatorIndex>,
     accused_votes: BTreeSet<(Round, VoteKind, ValidatorIndex)>,
     accused_proposals: BTreeSet<(Round, ValidatorIndex)>,
     last_round: Round,
@@ -54,6 +56,7 @@ impl Statements {
             committee,
             votes: BTreeMap::new(),
             proposals: BTreeMap::new(),
+            proposers: BTreeMap::new(),
             accused_votes: BTreeSet::new(),
             accused_proposals: BTreeSet::new(),
         }
@@ -114,6 +117,13 @@ impl Statements {
                 Added::New
             }
         }
+    }
+
+    /// Whether the proposal of a round is for another block, and it is not proved yet that its proposer made two.
+    fn is_rival(&self, round: Round, block: HeaderHash) -> bool {
+        let Some(key) = self.proposers.get(&round).map(|proposer| (round, *proposer)) else { return false };
+        let other = self.proposals.get(&key).is_some_and(|known| known.statement.block != block);
+        other && !self.accused_proposals.contains(&key)
     }
 
     /// All votes, by round, kind and place.
@@ -207,6 +217,31 @@ impl Watch {
         statements.map_or(Added::Ignored, |statements| statements.add_proposal(proposal))
     }
 
+    /// Adds a proposal by whose turn the round is: votes of the round are held against it.
+    pub(crate) fn add_proposal_in_turn(&mut self, proposal: &Verified<Proposal>) -> Added {
+        let added = self.add_proposal(proposal);
+        if let Some(statements) = self.heights.get_mut(&proposal.statement.height)
+            && let Some(index) = statements.committee.index_of(&proposal.signer)
+            && added != Added::Ignored
+        {
+            statements.proposers.insert(proposal.statement.round, index);
+        }
+        added
+    }
+
+    /// Whether a block is none that was proposed in a round of a watched height, and another one was.
+    pub(crate) fn is_rival(&self, height: Height, round: Round, block: HeaderHash) -> bool {
+        self.heights.get(&height).is_some_and(|statements| statements.is_rival(round, block))
+    }
+
+    /// Who voted for such a block, and for which.
+    pub(crate) fn votes_for_rivals(&self, height: Height, round: Round) -> Vec<(Address, HeaderHash)> {
+        let Some(statements) = self.heights.get(&height) else { return Vec::new() };
+        let of_round = statements.votes().filter(|vote| vote.statement.round == round);
+        let named = of_round.filter_map(|vote| Some((vote.signer, vote.statement.block?)));
+        named.filter(|(_, block)| statements.is_rival(round, *block)).collect()
+    }
+
     /// Lets in the statements of a height up to `round`; what was let in once stays so.
     pub(crate) fn admit_up_to(&mut self, height: Height, round: Round) {
         if let Some(statements) = self.heights.get_mut(&height) {
@@ -292,5 +327,26 @@ mod tests {
         assert!(watch.at(Height(1)).unwrap().has_quorum(Round(0), VoteKind::Prevote, block));
         let highest = watch.highest(&Address([3; 20]));
         assert_eq!(highest.prevote.unwrap().statement.block, None);
+    }
+
+    #[test]
+    fn votes_are_held_against_the_proposal_of_whose_turn_it_is_until_two_are_proved() {
+        let mut watch = Watch::default();
+        let [one, other] = [HeaderHash([1; 32]), HeaderHash([2; 32])];
+        let proposal = |signer: u8, block| {
+            let statement = Proposal { height: Height(1), round: Round(0), valid_round: None, block };
+            Verified::sign(statement, &Domain::new(NetworkId([1; 32])), &KeyedHashSigner(Address([signer; 20])))
+        };
+        watch.open(Height(1), &committee(0, &[1, 2, 3, 4]));
+        watch.add_vote(&vote(3, 1, 0, Some(other)));
+        watch.add_vote(&vote(4, 1, 0, None));
+        watch.add_proposal(&proposal(2, one));
+        assert!(!watch.is_rival(Height(1), Round(0), other), "it was not its turn");
+        watch.add_proposal_in_turn(&proposal(1, one));
+        assert!(watch.is_rival(Height(1), Round(0), other) && !watch.is_rival(Height(1), Round(0), one));
+        assert!(!watch.is_rival(Height(1), Round(1), other) && !watch.is_rival(Height(2), Round(0), other));
+        assert_eq!(watch.votes_for_rivals(Height(1), Round(0)), [(Address([3; 20]), other)]);
+        assert!(matches!(watch.add_proposal_in_turn(&proposal(1, other)), Added::Conflict(Some(_))));
+        assert!(!watch.is_rival(Height(1), Round(0), other) && watch.votes_for_rivals(Height(1), Round(0)).is_empty());
     }
 }

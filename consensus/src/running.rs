@@ -125,7 +125,7 @@ impl Running {
         if proposer.is_none_or(|member| member.address != signer) || statement.round > self.round().plus(LOOKAHEAD) {
             return;
         }
-        accuse(tools.shared.watch.add_proposal(signed), tools.out);
+        accuse(tools.shared.watch.add_proposal_in_turn(signed), tools.out);
         if self.desk.decided {
             return;
         }

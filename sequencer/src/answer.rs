@@ -17,7 +17,8 @@ impl Sequencer {
             Request::Proposal(key) => {
                 let kept = self.judgements.proposal(&key).cloned();
                 let core = || self.consensus.as_ref()?.proposal(key.height, key.round, key.block);
-                now(Response::Proposal(kept.or_else(core).map(|proposal| proposal.to_message())))
+                let past = || self.past_proposal(&key).cloned();
+                now(Response::Proposal(kept.or_else(core).or_else(past).map(|proposal| proposal.to_message())))
             }
             Request::Blocks(height) => Reply::FromStore(StoreQuery::Blocks(height)),
             Request::Ack(epoch) => {
@@ -32,6 +33,8 @@ impl Sequencer {
             Request::Committees(epoch) => Reply::FromStore(StoreQuery::Committees(epoch)),
             Request::Snapshot(_) => now(Response::Snapshot(self.snapshot_to_serve().map(Box::new))),
             Request::Tip(_) => now(Response::Tip(self.last_decision())),
+            Request::Incidents(known) => now(Response::Incidents(self.evidence.incidents_unless(known))),
+            Request::Evidence(incidents) => now(Response::Evidence(self.evidence.proofs_of(&incidents))),
         };
         outputs.push(Output::Answer { request: id, reply, after });
     }

@@ -387,6 +387,7 @@ impl Sequencer {
         self.catchup.passes = 0;
         if std::mem::take(&mut self.catchup.behind) {
             outputs.push(Output::Notice(Notice::CaughtUp(height)));
+            self.inquire_of_all(outputs);
             self.state_readiness(self.ledger.epoch_of_next(), outputs);
         }
         if self.agreeing != Some(height.next()) {

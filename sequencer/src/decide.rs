@@ -43,6 +43,7 @@ impl Sequencer {
         for id in outcome.pruned {
             self.writes.batches.remove(&id);
         }
+        self.keep_proposals_of(height);
         self.judgements.clear(height);
         let state = self.ledger.state();
         self.fetches.prune(height, |lane, tip| {

@@ -8,8 +8,7 @@ use crate::sequencer::{Outputs, Sequencer};
 use crate::timers::Timer;
 use squad_mempool::{AckDue, AckOutcome, BatchOutcome};
 use squad_types::{
-    Ack, AckEntries, AckMessage, BatchCertificate, BatchPair, Epoch, Evidence, LaneId, Message, Request, Tip, Verified,
-    VerifiedBatch,
+    Ack, AckEntries, AckMessage, BatchCertificate, Epoch, LaneId, Message, Request, Tip, Verified, VerifiedBatch,
 };
 use std::sync::Arc;
 
@@ -48,19 +47,6 @@ impl Sequencer {
         }
         self.rejudge_missing(outputs);
         self.advance_catch_up(outputs);
-    }
-
-    /// Two headers at one place: closes the lane, tells everybody, keeps the proof.
-    pub(crate) fn on_fork(&mut self, pair: BatchPair, outputs: &mut Outputs) {
-        if !self.mempool.on_fork(&pair) {
-            return;
-        }
-        let operator = pair.first.statement.operator;
-        let epoch = pair.first.statement.epoch;
-        if let Some(author) = self.ledger.committee(epoch).and_then(|committee| committee.index_of(&operator)) {
-            outputs.push(Output::LaneClosed(LaneId { epoch, author }));
-        }
-        self.accuse(operator, Evidence::Batches(pair), outputs);
     }
 
     pub(crate) fn on_ack(&mut self, from: Peer, ack: Verified<Ack>, entries: AckEntries, outputs: &mut Outputs) {

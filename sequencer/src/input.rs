@@ -3,8 +3,8 @@
 use squad_types::keys::{Domain, Verifier};
 use squad_types::message::{CommitteeProof, Slots, Snapshot};
 use squad_types::{
-    Ack, AckEntries, Address, CommitCertificate, IdentifiedTransaction, MessageError, OrderedBlock, Request, Response,
-    Verified, VerifiedBatch, VerifiedMessage, VerifiedProposal,
+    Ack, AckEntries, Address, CommitCertificate, Evidence, EvidenceError, IdentifiedTransaction, Incident,
+    MessageError, OrderedBlock, Proofs, Request, Response, Verified, VerifiedBatch, VerifiedMessage, VerifiedProposal,
 };
 
 /// Somebody on the network, as the driver tells them apart.
@@ -100,6 +100,10 @@ pub enum VerifiedResponse {
     Snapshot(Option<Box<Snapshot>>),
     /// The peer's tip; checked inside.
     Tip(Option<CommitCertificate>),
+    /// Incidents of which a peer says that it has proofs.
+    Incidents(Vec<Incident>),
+    /// Proofs that hold, each with its incident.
+    Evidence(Vec<(Incident, Evidence)>),
 }
 
 impl VerifiedResponse {
@@ -120,6 +124,16 @@ impl VerifiedResponse {
             Response::Committees(proofs) => Self::Committees(proofs),
             Response::Snapshot(snapshot) => Self::Snapshot(snapshot),
             Response::Tip(tip) => Self::Tip(tip),
+            Response::Incidents(incidents) => Self::Incidents(incidents),
+            Response::Evidence(Proofs(proofs)) => {
+                let proved = proofs.into_iter().map(|evidence| {
+                    let accused = evidence.verify(domain, verifier)?;
+                    let none = EvidenceError::NoConflict("no slot is named");
+                    let id = evidence.incident(&domain.network()).ok_or(none)?;
+                    Ok::<_, MessageError>((Incident { id, accused }, evidence))
+                });
+                Self::Evidence(proved.collect::<Result<_, _>>()?)
+            }
         })
     }
 }

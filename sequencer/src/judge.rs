@@ -62,10 +62,9 @@ impl Judgements {
         self.proposals.get(key)
     }
 
-    /// Whether a proposal of this round is known, and this block's is not.
-    pub(crate) fn has_rival(&self, height: Height, round: Round, block: HeaderHash) -> bool {
-        let mut of_round = self.proposals.keys().filter(|key| key.height == height && key.round == round).peekable();
-        of_round.peek().is_some() && of_round.all(|key| key.block != block)
+    /// All proposals that are kept, by round.
+    pub(crate) fn proposals(&self) -> impl Iterator<Item = (&ProposalRef, &VerifiedProposal)> {
+        self.proposals.iter()
     }
 
     /// Proposals of an operator at this height.

@@ -4,7 +4,8 @@
 //! the simulator with an event queue and a virtual clock; both run this very code. Read the files in the order of the data:
 //! `submit` (transactions become batches), `dissemination` (batches are acknowledged and certified), `pace` and `agree`
 //! (a cut is proposed and agreed on), `judge` (hard and soft rules), `decide` (it is ordered), then `catchup`, `snapshot`,
-//! `guard` and `recover` for what goes wrong. What needs no messages stands in [`ledger`].
+//! `guard` and `recover` for what goes wrong, `rival`, `evidence` and `inquiry` for who is guilty of it. What needs no messages
+//! stands in [`ledger`].
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod agree;
@@ -17,6 +18,7 @@ mod evidence;
 mod fetch;
 mod guard;
 mod input;
+mod inquiry;
 mod judge;
 pub mod ledger;
 mod message;
@@ -24,6 +26,7 @@ mod output;
 mod pace;
 mod record;
 mod recover;
+mod rival;
 mod seen;
 mod sequencer;
 mod slack;

@@ -1,11 +1,13 @@
 //! Messages of peers, by kind; and peers that come.
 
-use crate::fetch::{Haste, Want};
+use crate::evidence::Source;
 use crate::input::Peer;
 use crate::output::{Output, Recipients};
 use crate::sequencer::{Outputs, Sequencer};
 use squad_consensus::Input as Agree;
-use squad_types::{Message, ProposalRef, Request, Verified, VerifiedMessage, VerifiedProposal, Vote, VoteKind};
+use squad_types::{
+    CommitCertificate, Message, ProposalRef, Request, Verified, VerifiedMessage, VerifiedProposal, Vote, VoteKind,
+};
 
 impl Sequencer {
     pub(crate) fn on_message(&mut self, from: Peer, message: VerifiedMessage, outputs: &mut Outputs) {
@@ -14,10 +16,16 @@ impl Sequencer {
             VerifiedMessage::Vote(vote) => self.on_vote(vote, outputs),
             VerifiedMessage::Votes(certificate) => {
                 if self.agreeing.is_some() {
+                    let Vote { height, round, block, .. } = certificate.vote;
                     self.agree(Agree::Votes(certificate), outputs);
+                    self.look_at_certified(from, height, round, block, outputs);
                 }
             }
-            VerifiedMessage::Commit(certificate) => self.on_commit(from, certificate, outputs),
+            VerifiedMessage::Commit(certificate) => {
+                let CommitCertificate { height, round, block, .. } = certificate;
+                self.look_at_certified(from, height, round, Some(block), outputs);
+                self.on_commit(from, certificate, outputs);
+            }
             VerifiedMessage::Batch(batch) => {
                 self.seen.batch(batch.signed_header());
                 self.note_streamed(from, &batch);
@@ -25,7 +33,9 @@ impl Sequencer {
             }
             VerifiedMessage::Ack(ack, entries) => self.on_ack(from, ack, entries, outputs),
             VerifiedMessage::Secured(certificate) => self.on_secured(from, certificate, outputs),
-            VerifiedMessage::Evidence(evidence, accused) => self.on_evidence(*evidence, accused, outputs),
+            VerifiedMessage::Evidence(evidence, accused) => {
+                self.on_evidence(*evidence, accused, Source::News, outputs);
+            }
             VerifiedMessage::Ready(ready) => self.on_ready(ready, outputs),
         }
     }
@@ -36,15 +46,14 @@ impl Sequencer {
         self.look_for_another(&proposal.proposal().signer, statement.height, outputs);
         self.note_wait(statement.height, statement.round);
         self.help_laggard(proposal.proposal().signer, statement.height, outputs);
-        if statement.height <= self.ledger.height() {
-            return;
-        }
         if statement.height == self.ledger.height().next() {
             let key = ProposalRef { height: statement.height, round: statement.round, block: statement.block };
             self.judgements.keep_proposal(key, proposal.clone());
         }
+        // Of a height that was decided, it is held against what was said then.
         if self.agreeing.is_some() {
             self.agree(Agree::Proposal(proposal), outputs);
+            self.look_for_rivals(statement.height, statement.round, outputs);
         }
     }
 
@@ -54,20 +63,13 @@ impl Sequencer {
         if vote.statement.kind == VoteKind::Precommit {
             self.note_late_precommit(&vote);
         }
-        self.help_laggard(vote.signer, vote.statement.height, outputs);
-        self.compare_proposals(&vote, outputs);
-        if vote.statement.height > self.ledger.height() && self.agreeing.is_some() {
+        let (signer, Vote { height, round, block, .. }) = (vote.signer, vote.statement);
+        self.help_laggard(signer, height, outputs);
+        if self.agreeing.is_some() {
             self.agree(Agree::Vote(vote), outputs);
-        }
-    }
-
-    /// A vote for another block than the one proposed to this node: one of the two proposals is an equivocation, and only
-    /// who sees both can prove it.
-    fn compare_proposals(&mut self, vote: &Verified<Vote>, outputs: &mut Outputs) {
-        let Vote { height, round, block: Some(block), .. } = vote.statement else { return };
-        if self.agreeing == Some(height) && self.judgements.has_rival(height, round, block) {
-            let other = ProposalRef { height, round, block };
-            self.want(Want::Proposal(other), Some(Peer::Operator(vote.signer)), Haste::Soon, outputs);
+            if let Some(block) = block {
+                self.look_at_rival(signer, ProposalRef { height, round, block }, outputs);
+            }
         }
     }
 
@@ -78,6 +80,7 @@ impl Sequencer {
             self.ask(peer, Request::Tip(self.ledger.epoch_of_next()), outputs);
             self.ask_for_acks(peer, outputs);
             self.ask_for_slots_of(peer, outputs);
+            self.inquire_of(peer, outputs);
             // What was sent while it was away: our newest acks, and our statements of this height.
             let current = self.ledger.epoch_of_next();
             for epoch in [current.previous(), Some(current)].into_iter().flatten() {

@@ -2,14 +2,16 @@
 
 use crate::catchup::CatchUp;
 use crate::config::{Config, Memory};
-use crate::evidence::Proofs;
+use crate::evidence::Kept;
 use crate::fetch::Fetches;
 use crate::guard::{Guard, Remembered};
+use crate::inquiry::Inquiry;
 use crate::judge::Judgements;
 use crate::ledger::{Judgement, Ledger};
 use crate::output::Output;
 use crate::pace::Pace;
 use crate::record::{Checkpoint, LogRecord, Restriction, Write};
+use crate::rival::Rivals;
 use crate::seen::Seen;
 use crate::sequencer::{Outputs, Sequencer, Writes};
 use crate::snapshot::Snapshots;
@@ -126,6 +128,7 @@ impl Sequencer {
             sequencer.start_next_height(&mut outputs);
         }
         sequencer.start_guard(&mut outputs);
+        sequencer.start_inquiries();
         sequencer.settle_start(&mut outputs);
         Ok((sequencer, outputs))
     }
@@ -178,7 +181,9 @@ impl Sequencer {
             timers: Timers::default(),
             writes: Writes::default(),
             peers: BTreeSet::new(),
-            evidence: Proofs::restore(logged.evidence.clone(), &domain.network()),
+            evidence: Kept::restore(logged.evidence.clone(), &domain.network()),
+            inquiry: Inquiry::default(),
+            rivals: Rivals::default(),
             readies: BTreeMap::new(),
             precommitters: BTreeMap::new(),
             round: Round::ZERO,

@@ -3,15 +3,17 @@
 use crate::catchup::CatchUp;
 use crate::config::Config;
 use crate::decide::Precommitters;
-use crate::evidence::Proofs;
+use crate::evidence::Kept;
 use crate::fetch::Fetches;
 use crate::guard::Guard;
 use crate::input::{Input, Peer};
+use crate::inquiry::Inquiry;
 use crate::judge::Judgements;
 use crate::ledger::Ledger;
 use crate::output::{After, Output, PersistId, Recipients};
 use crate::pace::Pace;
 use crate::record::{LogRecord, Write};
+use crate::rival::Rivals;
 use crate::seen::Seen;
 use crate::snapshot::Snapshots;
 use crate::timers::{Timer, Timers};
@@ -56,7 +58,9 @@ pub struct Sequencer {
     pub(crate) timers: Timers,
     pub(crate) writes: Writes,
     pub(crate) peers: BTreeSet<Peer>,
-    pub(crate) evidence: Proofs,
+    pub(crate) evidence: Kept,
+    pub(crate) inquiry: Inquiry,
+    pub(crate) rivals: Rivals,
     /// Newcomers who are ready and whose readiness was not ordered yet.
     pub(crate) readies: BTreeMap<Address, Verified<Ready>>,
     pub(crate) precommitters: Precommitters,
@@ -128,6 +132,7 @@ impl Sequencer {
                 self.peers.remove(&peer);
                 self.fetches.forget_peer(peer);
                 self.catchup.forget_peer(peer);
+                self.forget_inquiry(peer, outputs);
             }
             Input::HeldElsewhere(by) => self.on_held_elsewhere(by, outputs),
             Input::Wake => self.timers.woken(),
@@ -146,6 +151,7 @@ impl Sequencer {
             Timer::CatchUp => self.start_catching_up(outputs),
             Timer::Guard => self.ask_for_slots(outputs),
             Timer::Clock => self.rejudge_all(outputs),
+            Timer::Inquiry => self.inquire_in_turn(outputs),
             Timer::Consensus(token) => self.agree(squad_consensus::Input::Timeout(token), outputs),
         }
     }

@@ -22,6 +22,8 @@ pub(crate) enum Timer {
     Guard,
     /// The clock has come to a proposal that lay ahead of it.
     Clock,
+    /// Some peer is asked for the proofs that it has.
+    Inquiry,
     /// One of agreement's.
     Consensus(TimeoutToken),
 }

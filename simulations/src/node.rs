@@ -3,9 +3,9 @@
 use crate::disk::{Disk, Stream};
 use crate::network::NodeIndex;
 use crate::queue::Instant;
-use squad_sequencer::{After, Config, Input, Memory, Notice, Output, PersistId, Sequencer};
+use squad_sequencer::{After, Config, Input, Memory, Notice, Output, Peer, PersistId, Sequencer};
 use squad_types::{Committee, Timestamp};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Notices kept before the frequent kinds are left out.
@@ -43,6 +43,8 @@ pub struct Node {
     pub crash_at: Option<u64>,
     /// Notices since the start of the run.
     pub notices: Vec<Notice>,
+    /// Broken rules that it counted against each peer since the start of the run.
+    pub blamed: BTreeMap<Peer, u64>,
     /// Whether it follows decided blocks instead of agreeing on the next.
     pub behind: bool,
     /// Whether it signs: it has asked its peers what it signed before.
@@ -76,6 +78,7 @@ impl Node {
             performed: 0,
             crash_at: None,
             notices: Vec::new(),
+            blamed: BTreeMap::new(),
             behind: false,
             votes: false,
             committees: Vec::new(),
@@ -166,6 +169,7 @@ impl Node {
                 }
                 Output::WakeAt(at) => effects.push(Effect::Wake(at)),
                 Output::Notice(notice) => self.note(notice),
+                Output::Misbehaved { peer, .. } => *self.blamed.entry(peer).or_default() += 1,
                 Output::Committees(committees) => {
                     self.committees = committees;
                     self.audience = None;

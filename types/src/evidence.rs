@@ -3,9 +3,11 @@
 use crate::ack::{self, AckEntry};
 use crate::batch::BatchHeader;
 use crate::certificate::AckProof;
+use crate::codec::{Decode, DecodeError, Encode, ListItem, Reader, decode_list, encode_list};
 use crate::codec_struct;
-use crate::hash::{NetworkId, keccak256};
+use crate::hash::{Digest, IncidentId, NetworkId, blake3, keccak256};
 use crate::keys::{Address, Domain, Statement, Verifier};
+use crate::limits::{MAX_EVIDENCE, MAX_EVIDENCE_PER_RESPONSE};
 use crate::quantity::ValidatorIndex;
 use crate::signed::Signed;
 use crate::vote::{Proposal, Vote};
@@ -89,8 +91,46 @@ pub enum Evidence {
 
 crate::codec_enum!(Evidence { 0 => Votes(VotePair), 1 => Proposals(ProposalPair), 2 => Batches(BatchPair), 3 => Acks(AckPair) });
 
-impl crate::codec::ListItem for Evidence {
-    const MAX_ITEMS: usize = 1_024;
+impl ListItem for Evidence {
+    const MAX_ITEMS: usize = MAX_EVIDENCE;
+}
+
+/// An incident of which a node has a proof, and whom that accuses. Of itself it proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Incident {
+    /// The incident.
+    pub id: IncidentId,
+    /// The operator that contradicted itself.
+    pub accused: Address,
+}
+
+codec_struct!(Incident { id, accused });
+
+impl ListItem for Incident {
+    const MAX_ITEMS: usize = MAX_EVIDENCE;
+}
+
+impl IncidentId {
+    /// Names a set of incidents, given in ascending order: two nodes that have proofs of the same ones need say no more.
+    pub fn digest(incidents: impl IntoIterator<Item = Self>) -> Digest {
+        Digest(blake3(&incidents.into_iter().flat_map(|id| id.0).collect::<Vec<u8>>()))
+    }
+}
+
+/// Proofs in one answer, at most [`MAX_EVIDENCE_PER_RESPONSE`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proofs(pub Vec<Evidence>);
+
+impl Encode for Proofs {
+    fn encode(&self, out: &mut Vec<u8>) {
+        encode_list(&self.0, out);
+    }
+}
+
+impl Decode for Proofs {
+    fn decode(reader: &mut Reader) -> Result<Self, DecodeError> {
+        decode_list(reader, MAX_EVIDENCE_PER_RESPONSE).map(Self)
+    }
 }
 
 impl Evidence {
@@ -124,7 +164,7 @@ impl Evidence {
 
     /// Which incident it proves, if it verifies: all evidence of one network, operator and slot has one id, and so it is
     /// punished once. None for acks without a header between them, which prove nothing.
-    pub fn incident(&self, network: &NetworkId) -> Option<[u8; 32]> {
+    pub fn incident(&self, network: &NetworkId) -> Option<IncidentId> {
         let (operator, slot) = match self {
             Self::Votes(pair) => (pair.first.signer, pair.first.statement.slot()),
             Self::Proposals(pair) => (pair.first.signer, pair.first.statement.slot()),
@@ -138,7 +178,7 @@ impl Evidence {
         words[..32].copy_from_slice(&network.0);
         words[44..64].copy_from_slice(&operator.0);
         words[64..].copy_from_slice(&slot);
-        Some(keccak256(&words))
+        Some(IncidentId(keccak256(&words)))
     }
 }
 
@@ -203,7 +243,6 @@ fn one_signer<T: Statement>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::{Decode as _, Encode as _};
     use crate::hash::HeaderHash;
     use crate::keys::{EcdsaSigner, EcdsaVerifier};
     use crate::quantity::{Height, Round};
@@ -225,5 +264,27 @@ mod tests {
         assert!(Evidence::from_bytes(evidence.to_bytes()).is_err());
         let json = serde_json::to_string(&second).unwrap();
         assert!(serde_json::from_str::<Signed<Vote>>(&json).is_err());
+    }
+
+    #[test]
+    fn no_more_incidents_or_proofs_are_read_than_a_peer_may_send() {
+        let id = |at: usize| IncidentId([at as u8; 32]);
+        let incident = |at| Incident { id: id(at), accused: Address([at as u8; 20]) };
+        let list = |len: usize| (0..len).map(incident).collect::<Vec<_>>();
+        assert_eq!(Vec::<Incident>::from_bytes(list(MAX_EVIDENCE).to_bytes()).unwrap(), list(MAX_EVIDENCE));
+        assert!(Vec::<Incident>::from_bytes(list(MAX_EVIDENCE + 1).to_bytes()).is_err());
+        let ids = |len: usize| (0..len).map(id).collect::<Vec<_>>().to_bytes();
+        assert!(Vec::<IncidentId>::from_bytes(ids(MAX_EVIDENCE_PER_RESPONSE)).is_ok());
+        assert!(Vec::<IncidentId>::from_bytes(ids(MAX_EVIDENCE_PER_RESPONSE + 1)).is_err());
+        let signer = EcdsaSigner::from_secret([5; 32]).unwrap();
+        let vote = |block| {
+            let vote = Vote { kind: VoteKind::Prevote, height: Height(9), round: Round(1), block };
+            Verified::sign(vote, &Domain::new(NetworkId([7; 32])), &signer).into_signed()
+        };
+        let proof = Evidence::Votes(VotePair { first: vote(None), second: vote(Some(HeaderHash([1; 32]))) });
+        let proofs = |len| Proofs(vec![proof.clone(); len]);
+        let most = proofs(MAX_EVIDENCE_PER_RESPONSE);
+        assert_eq!(Proofs::from_bytes(most.to_bytes()).unwrap(), most);
+        assert!(Proofs::from_bytes(proofs(MAX_EVIDENCE_PER_RESPONSE + 1).to_bytes()).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! Hashes: one type a meaning, and the three functions that make them.
 
 use crate::codec::{Decode, DecodeError, Encode, ListItem, Reader};
+use crate::limits::MAX_EVIDENCE_PER_RESPONSE;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -154,6 +155,10 @@ fixed_bytes!(
     TxId[32]
 );
 fixed_bytes!(
+    /// What evidence proves: keccak256 of the network, the operator and the slot, the same for all evidence of one slot.
+    IncidentId[32]
+);
+fixed_bytes!(
     /// Any other digest that a header commits to.
     Digest[32]
 );
@@ -189,6 +194,11 @@ pub type IdMap<T> = std::collections::HashMap<TxId, T, BuildHasherDefault<IdHash
 impl ListItem for Digest {
     // A merkle path: no tree here has over 2^64 leaves.
     const MAX_ITEMS: usize = 64;
+}
+
+impl ListItem for IncidentId {
+    // Those whose proofs are asked for at a time.
+    const MAX_ITEMS: usize = MAX_EVIDENCE_PER_RESPONSE;
 }
 
 /// keccak256, for what Ethereum has to check.

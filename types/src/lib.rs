@@ -34,9 +34,9 @@ pub use certificate::{AckProof, BatchCertificate, CertificateError, CommitCertif
 pub use codec::{Decode, DecodeError, Encode, Reader};
 pub use committee::{Bitmap, Committee, CommitteeError, Member};
 pub use confirmation::{Batched, Confirmation, Evidenced, Ordered, Secured, Tier};
-pub use evidence::{AckPair, BatchPair, Evidence, EvidenceError, ProposalPair, VotePair};
+pub use evidence::{AckPair, BatchPair, Evidence, EvidenceError, Incident, Proofs, ProposalPair, VotePair};
 pub use genesis::{Genesis, GenesisError, Settlement};
-pub use hash::{BatchId, Digest, HeaderHash, MerkleRoot, NetworkId, PayloadDigest, TxId};
+pub use hash::{BatchId, Digest, HeaderHash, IncidentId, MerkleRoot, NetworkId, PayloadDigest, TxId};
 pub use header::{ChainState, Header, L1Anchor, PROTOCOL_VERSION, Ready};
 pub use keys::{
     Address, Domain, EcdsaSigner, EcdsaVerifier, KeyedHashSigner, KeyedHashVerifier, Signature, Signer, SigningDigest,

@@ -42,6 +42,15 @@ pub const MAX_BLOCKS_PER_RESPONSE: usize = 256;
 /// Bytes of batches in one answer, one batch at least: a narrow link carries a few of them in the time that is waited for.
 pub const MAX_BATCH_BYTES_PER_RESPONSE: usize = 1024 * 1024;
 
+/// Proofs of misbehaviour that a node keeps: more than a committee's members could earn in an epoch and be left unslashed.
+pub const MAX_EVIDENCE: usize = 1_024;
+
+/// Proofs of misbehaviour in one answer, and incidents in the question: a bound on the signatures that a liar has checked for nothing.
+pub const MAX_EVIDENCE_PER_RESPONSE: usize = 64;
+
+/// Bytes of them in one answer, one proof at least. Two acks with as many headers between them as there may be fit.
+pub const MAX_EVIDENCE_BYTES_PER_RESPONSE: usize = 1024 * 1024;
+
 /// Bytes of one answer to a request.
 pub const MAX_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
 

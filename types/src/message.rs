@@ -6,8 +6,8 @@ use crate::block::{OrderedBlock, ProposalError, ProposalMessage, VerifiedProposa
 use crate::certificate::{BatchCertificate, CommitCertificate, VoteCertificate};
 use crate::codec::{Decode, DecodeError, Encode, ListItem, Reader};
 use crate::committee::Member;
-use crate::evidence::{Evidence, EvidenceError};
-use crate::hash::HeaderHash;
+use crate::evidence::{Evidence, EvidenceError, Incident, Proofs};
+use crate::hash::{Digest, HeaderHash, IncidentId};
 use crate::header::{ChainState, Header, Ready};
 use crate::keys::{Address, Domain, Verifier};
 use crate::limits::MAX_BLOCKS_PER_RESPONSE;
@@ -145,6 +145,10 @@ pub enum Request {
     Snapshot(Epoch),
     /// The peer's tip: its last decision.
     Tip(Epoch),
+    /// Of which incidents the peer has proofs, unless they are those of this digest ([`IncidentId::digest`]).
+    Incidents(Digest),
+    /// The proofs of these incidents.
+    Evidence(Vec<IncidentId>),
 }
 
 codec_enum!(Request {
@@ -156,6 +160,8 @@ codec_enum!(Request {
     5 => Committees(Epoch),
     6 => Snapshot(Epoch),
     7 => Tip(Epoch),
+    8 => Incidents(Digest),
+    9 => Evidence(Vec<IncidentId>),
 });
 
 /// A proposal, named by what votes say of it.
@@ -203,6 +209,10 @@ pub enum Response {
     Snapshot(Option<Box<Snapshot>>),
     /// The tip; none at genesis.
     Tip(Option<CommitCertificate>),
+    /// The incidents, all of them; none if the asker has the same.
+    Incidents(Vec<Incident>),
+    /// The proofs, in the order in which they were asked for, as many as fit.
+    Evidence(Proofs),
 }
 
 codec_enum!(Response {
@@ -214,6 +224,8 @@ codec_enum!(Response {
     5 => Committees(Vec<CommitteeProof>),
     6 => Snapshot(Option<Box<Snapshot>>),
     7 => Tip(Option<CommitCertificate>),
+    8 => Incidents(Vec<Incident>),
+    9 => Evidence(Proofs),
 });
 
 /// The highest statements of one operator that a peer has seen, and the peer's own tip.

@@ -285,7 +285,7 @@ impl Restaked {
     fn judge(&self, evidence: &[u8]) -> (squad_types::Address, B256, u8) {
         let read = Evidence::from_bytes(bytes(evidence)).unwrap();
         let accused = read.verify(&Domain::new(self.network), &EcdsaVerifier).unwrap();
-        (accused, read.incident(&self.network).unwrap().into(), evidence[0])
+        (accused, read.incident(&self.network).unwrap().0.into(), evidence[0])
     }
 
     fn slash(&mut self, block: u64, evidence: &[u8]) -> Answer {

@@ -13,7 +13,7 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
-use squad_types::{Address, Decode as _, Digest, Domain, EcdsaVerifier, Encode as _, Evidence, NetworkId};
+use squad_types::{Address, Decode as _, Domain, EcdsaVerifier, Encode as _, Evidence, IncidentId, NetworkId};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -63,7 +63,7 @@ struct EvidenceFile {
     /// Whom it accuses. For readers; checked.
     accused: Address,
     /// Of which incident. For readers; checked.
-    incident: Digest,
+    incident: IncidentId,
     /// The evidence itself, in hex with 0x: what the contract takes.
     bytes: String,
 }
@@ -71,7 +71,7 @@ struct EvidenceFile {
 /// What a piece of evidence comes to.
 struct Checked {
     accused: Address,
-    incident: Digest,
+    incident: IncidentId,
     what: String,
     /// What was stated, one and the other.
     statements: [String; 2],
@@ -80,7 +80,7 @@ struct Checked {
 fn check(evidence: &Evidence, network: NetworkId) -> anyhow::Result<Checked> {
     let accused = evidence.verify(&Domain::new(network), &EcdsaVerifier)?;
     let incident = evidence.incident(&network).context("it names no slot")?;
-    Ok(Checked { accused, incident: Digest(incident), what: describe(evidence), statements: stated(evidence) })
+    Ok(Checked { accused, incident, what: describe(evidence), statements: stated(evidence) })
 }
 
 fn describe(evidence: &Evidence) -> String {

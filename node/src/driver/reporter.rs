@@ -10,7 +10,7 @@ use crate::metrics::NodeMetrics;
 use anyhow::Context as _;
 use squad_l1::{Account, AccountError, Address, B256, Contracts, Endpoints, Patience};
 use squad_types::hash::keccak256;
-use squad_types::{Domain, EcdsaVerifier, Encode as _, Evidence, NetworkId, Signer as _};
+use squad_types::{Domain, EcdsaVerifier, Encode as _, Evidence, IncidentId, NetworkId, Signer as _};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -98,7 +98,7 @@ impl Reporter {
     }
 
     async fn consider(&mut self, evidence: &Evidence) {
-        let Some(incident) = evidence.incident(&self.network) else { return };
+        let Some(IncidentId(incident)) = evidence.incident(&self.network) else { return };
         let now = Instant::now();
         let turn = self.turn(&incident);
         let failures = match self.incidents.entry(incident).or_insert(Some(Due { at: now + turn, failures: 0 })) {

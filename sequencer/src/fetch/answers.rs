@@ -23,8 +23,8 @@ impl Sequencer {
             self.fetches.window.answered(asked.peer, self.now.since(asked.since), late);
         }
         match response {
-            Some(response) if late => self.take_late(asked.peer, response, outputs),
-            Some(response) => self.take(asked.peer, response, outputs),
+            Some(response) if late => self.take_late(id, asked.peer, response, outputs),
+            Some(response) => self.take(id, asked.peer, response, outputs),
             None => {}
         }
         if !late {
@@ -32,7 +32,7 @@ impl Sequencer {
         }
     }
 
-    fn take(&mut self, peer: Peer, response: VerifiedResponse, outputs: &mut Outputs) {
+    fn take(&mut self, id: AskId, peer: Peer, response: VerifiedResponse, outputs: &mut Outputs) {
         match response {
             VerifiedResponse::Batches(batches) => {
                 for batch in batches {
@@ -57,21 +57,27 @@ impl Sequencer {
             VerifiedResponse::Blocks(blocks) => self.on_blocks(peer, blocks, outputs),
             VerifiedResponse::Committees(proofs) => self.on_committees(peer, proofs, outputs),
             VerifiedResponse::Snapshot(snapshot) => self.on_snapshot(peer, snapshot, outputs),
+            VerifiedResponse::Incidents(incidents) => self.on_incidents(id, &incidents, outputs),
+            VerifiedResponse::Evidence(proofs) => self.on_proofs(id, proofs, outputs),
             VerifiedResponse::Ack(None) | VerifiedResponse::Proposal(None) | VerifiedResponse::Tip(None) => {}
         }
     }
 
     /// Content is as good after its time. What takes a step of a conversation is not: somebody else has it by now.
-    fn take_late(&mut self, peer: Peer, response: VerifiedResponse, outputs: &mut Outputs) {
+    fn take_late(&mut self, id: AskId, peer: Peer, response: VerifiedResponse, outputs: &mut Outputs) {
         match response {
             VerifiedResponse::Blocks(blocks) => self.on_late_blocks(blocks, outputs),
             VerifiedResponse::Batches(_) | VerifiedResponse::Proposal(_) | VerifiedResponse::Ack(_) => {
-                self.take(peer, response, outputs);
+                self.take(id, peer, response, outputs);
+            }
+            VerifiedResponse::Evidence(proofs) => {
+                self.take_proofs(proofs, outputs);
             }
             VerifiedResponse::Slots(_)
             | VerifiedResponse::Tip(_)
             | VerifiedResponse::Committees(_)
-            | VerifiedResponse::Snapshot(_) => {}
+            | VerifiedResponse::Snapshot(_)
+            | VerifiedResponse::Incidents(_) => {}
         }
     }
 
@@ -80,7 +86,7 @@ impl Sequencer {
         // Whatever was asked, a turn may be free.
         self.fetches.turns = true;
         if !answered {
-            self.on_ask_failed(asked.peer, &asked.request, outputs);
+            self.on_ask_failed(id, asked.peer, &asked.request, outputs);
         }
         // Somebody else may have been asked meanwhile.
         let Some(key) = asked.want else { return };
@@ -106,18 +112,22 @@ impl Sequencer {
     }
 
     /// Nothing that was asked may stay open for an answer to something else.
-    fn on_ask_failed(&mut self, peer: Peer, request: &Request, outputs: &mut Outputs) {
+    fn on_ask_failed(&mut self, id: AskId, peer: Peer, request: &Request, outputs: &mut Outputs) {
         match request {
             Request::Blocks(_) => self.catch_up_failed(peer, outputs),
             // Joining begins anew with another peer: nothing else would ask again.
             Request::Committees(_) | Request::Snapshot(_) => self.abandon_snapshot(peer, outputs),
+            Request::Incidents(_) | Request::Evidence(_) => self.inquiry_failed(id, outputs),
             _ => {}
         }
     }
 }
 
-/// Whether an answer is of the kind that was asked for.
+/// Whether an answer is of the kind that was asked for, and evidence of incidents that were.
 fn fits(request: &Request, response: &VerifiedResponse) -> bool {
+    if let (Request::Evidence(asked), VerifiedResponse::Evidence(proofs)) = (request, response) {
+        return proofs.iter().all(|(incident, _)| asked.contains(&incident.id));
+    }
     matches!(
         (request, response),
         (Request::Batches(_), VerifiedResponse::Batches(_))
@@ -128,5 +138,6 @@ fn fits(request: &Request, response: &VerifiedResponse) -> bool {
             | (Request::Committees(_), VerifiedResponse::Committees(_))
             | (Request::Snapshot(_), VerifiedResponse::Snapshot(_))
             | (Request::Tip(_), VerifiedResponse::Tip(_))
+            | (Request::Incidents(_), VerifiedResponse::Incidents(_))
     )
 }

@@ -1,7 +1,7 @@
 //! Named: whoever contradicts itself before one honest node, where the node must notice it, is accused.
 //!
-//! Noticed must be: two votes of one slot and two proposals of one round, of the height under way; two batches at one place of a
-//! lane, if the first is stored and not ordered yet when the second comes; two whole acks, one after the other, with different
+//! Noticed must be: two votes of one slot and two proposals of one round, of which the first was heard while its height was under
+//! way, the second then or in the sixteen heights after; two batches at one place of a lane, if the first is stored and not ordered yet when the second comes; two whole acks, one after the other, with different
 //! batches at one place of a lane, if the later one's is stored and not ordered yet. Answers count as well as messages.
 
 use super::{Held, Known, holds};
@@ -17,6 +17,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Rounds of a height not begun whose statements a node keeps; of later ones nothing is promised.
 const LAST_ROUND: Round = Round(3);
+
+/// Heights for which what was said at one is held against what comes later.
+const HEIGHTS: u64 = 16;
+
+/// What the members of a committee voted in a slot, by their place in it.
+struct Cast {
+    epoch: Epoch,
+    blocks: Vec<Option<Option<HeaderHash>>>,
+}
 
 /// The newest whole ack that a node heard of an operator in an epoch.
 struct Vector {
@@ -35,9 +44,8 @@ impl Vector {
 /// What one node heard in this life.
 #[derive(Default)]
 struct Mind {
-    /// Of the height under way, by place in its committee.
-    votes: BTreeMap<(Round, VoteKind), Vec<Option<Option<HeaderHash>>>>,
-    votes_of: Height,
+    /// Of the last heights.
+    votes: BTreeMap<(Height, Round, VoteKind), Cast>,
     proposals: BTreeMap<(Height, Address, Round), Proposal>,
     batches: BTreeMap<(Epoch, Address, Sequence), Tip>,
     /// By place in the committee.
@@ -83,31 +91,38 @@ impl EquivocatorsNamed {
     }
 
     fn vote(&mut self, at: NodeIndex, node: &Node, vote: &Signed<Vote>, known: &Known) {
-        let Some(height) = agreeing(node, vote.statement.height, vote.statement.round) else { return };
-        let epoch = node.sequencer.as_ref().map(|sequencer| sequencer.ledger().epoch_of_next());
-        let Some(committee) = epoch.and_then(|epoch| known.committees.get(&epoch)) else { return };
-        let Some(index) = committee.index_of(&vote.signer) else { return };
-        let mind = self.mind(at);
-        if mind.votes_of != height {
-            mind.votes.clear();
-            mind.votes_of = height;
+        let Vote { height, round, kind, block } = vote.statement;
+        let Some(next) = next_height(node, height, round) else { return };
+        let Some(epoch) = node.sequencer.as_ref().map(|sequencer| sequencer.ledger().epoch_of_next()) else { return };
+        let votes = &mut self.mind(at).votes;
+        while votes.first_key_value().is_some_and(|((known, ..), _)| known.plus(HEIGHTS) < next) {
+            votes.pop_first();
         }
-        let slot = (vote.statement.round, vote.statement.kind);
-        let votes = mind.votes.entry(slot).or_insert_with(|| vec![None; committee.len()]);
-        let first = votes.get_mut(index.position()).map(|first| *first.get_or_insert(vote.statement.block));
-        if first.is_some_and(|first| first != vote.statement.block) {
-            self.contradiction(0, vote.signer, at, || format!("in votes at height {height}, {slot:?}"));
+        if height == next && !votes.contains_key(&(height, round, kind)) {
+            let Some(committee) = known.committees.get(&epoch) else { return };
+            votes.insert((height, round, kind), Cast { epoch, blocks: vec![None; committee.len()] });
+        }
+        let Some(cast) = votes.get_mut(&(height, round, kind)) else { return };
+        let index = known.committees.get(&cast.epoch).and_then(|committee| committee.index_of(&vote.signer));
+        let Some(first) = index.and_then(|index| cast.blocks.get_mut(index.position())) else { return };
+        if height == next {
+            first.get_or_insert(block);
+        }
+        if first.is_some_and(|first| first != block) {
+            self.contradiction(0, vote.signer, at, || format!("in votes at height {height}, {round:?}, {kind:?}"));
         }
     }
 
     fn proposal(&mut self, at: NodeIndex, node: &Node, proposal: &VerifiedProposal) {
         let (statement, signer) = (proposal.proposal().statement, proposal.proposal().signer);
-        let Some(height) = agreeing(node, statement.height, statement.round) else { return };
+        let (height, round) = (statement.height, statement.round);
+        let Some(next) = next_height(node, height, round) else { return };
         let proposals = &mut self.mind(at).proposals;
-        proposals.retain(|(known, _, _), _| *known == height);
-        let first = *proposals.entry((height, signer, statement.round)).or_insert(statement);
-        if first != statement {
-            let round = statement.round;
+        proposals.retain(|(known, _, _), _| known.plus(HEIGHTS) >= next);
+        if height == next {
+            proposals.entry((height, signer, round)).or_insert(statement);
+        }
+        if proposals.get(&(height, signer, round)).is_some_and(|first| *first != statement) {
             self.contradiction(1, signer, at, || format!("in proposals at height {height}, round {round}"));
         }
     }
@@ -189,11 +204,12 @@ fn whole(entries: &[AckEntry], members: usize) -> Option<Vec<Option<Tip>>> {
     (in_order && entries.len() == members).then(|| entries.iter().map(|entry| entry.tip).collect())
 }
 
-/// The height that a node agrees on, if a statement of this height and round is of it and must be kept. Who follows decided
-/// blocks keeps none.
-fn agreeing(node: &Node, height: Height, round: Round) -> Option<Height> {
+/// The height that a node agrees on, if a statement of this height and round is of it, or of one shortly before, and is looked at.
+/// Who follows decided blocks looks at none.
+fn next_height(node: &Node, height: Height, round: Round) -> Option<Height> {
     let sequencer = node.sequencer.as_ref().filter(|_| !node.behind && node.votes)?;
-    (height == sequencer.ledger().height().next() && round <= LAST_ROUND).then_some(height)
+    let next = sequencer.ledger().height().next();
+    (height <= next && height.plus(HEIGHTS) >= next && round <= LAST_ROUND).then_some(next)
 }
 
 /// Whether a node has a batch that is not ordered yet, of a lane in force.

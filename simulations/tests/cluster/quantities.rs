@@ -55,6 +55,8 @@ fn four_operators_with_little_to_order() {
     taken.is("acks a transaction", taken.messages(Kind::Ack) / taken.transactions, 12.56);
     taken.is("syncs a height", taken.syncs() / taken.heights, 32.92);
     taken.is("bytes a height", taken.bytes() / taken.heights, 14_676.0);
+    // Each asks each other one for its tip, its newest ack, what it saw and its evidence.
+    taken.is("questions", taken.messages(Kind::Request), 48.0);
 }
 
 #[test]

@@ -33,6 +33,8 @@ pub(crate) fn write(world: &World, book: &mut Book) {
             Request::Committees(_) => "committees",
             Request::Snapshot(_) => "snapshot",
             Request::Tip(_) => "tip",
+            Request::Incidents(_) => "incidents",
+            Request::Evidence(_) => "evidence",
         };
         book.wire(&format!("request.{name}"), &request);
     }
@@ -50,6 +52,9 @@ pub(crate) fn write(world: &World, book: &mut Book) {
             Response::Snapshot(None) => "snapshot_none",
             Response::Tip(Some(_)) => "tip",
             Response::Tip(None) => "tip_none",
+            Response::Incidents(incidents) if incidents.is_empty() => "incidents_none",
+            Response::Incidents(_) => "incidents",
+            Response::Evidence(_) => "evidence",
         };
         book.wire(&format!("response.{name}"), &response);
     }
@@ -103,7 +108,20 @@ fn requests(world: &World) -> Vec<Request> {
         Request::Committees(Epoch(2)),
         Request::Snapshot(Epoch(2)),
         Request::Tip(Epoch(2)),
+        Request::Incidents(IncidentId::digest(incidents(world).iter().map(|incident| incident.id))),
+        Request::Evidence(incidents(world).iter().map(|incident| incident.id).collect()),
     ]
+}
+
+/// What the examples of evidence prove, ascending.
+fn incidents(world: &World) -> Vec<Incident> {
+    let incident = |evidence: &Evidence| {
+        let accused = evidence.verify(&world.domain, &EcdsaVerifier).unwrap();
+        Incident { id: evidence.incident(&world.genesis.network_id()).unwrap(), accused }
+    };
+    let mut incidents: Vec<Incident> = evidence(world).iter().map(incident).collect();
+    incidents.sort();
+    incidents
 }
 
 /// The highest statements of one operator.
@@ -139,5 +157,8 @@ fn responses(world: &World) -> Vec<Response> {
         Response::Snapshot(None),
         Response::Tip(Some(world.commit())),
         Response::Tip(None),
+        Response::Incidents(incidents(world)),
+        Response::Incidents(Vec::new()),
+        Response::Evidence(Proofs(evidence(world))),
     ]
 }

@@ -23,5 +23,5 @@ impl Judge {
 pub(crate) fn by_rust(domain: &Domain, bytes: &[u8]) -> Option<Judged> {
     let evidence = Evidence::from_bytes(Bytes::copy_from_slice(bytes)).ok()?;
     let operator = evidence.verify(domain, &EcdsaVerifier).ok()?;
-    Some(Judged { operator, incident: evidence.incident(&domain.network()).unwrap() })
+    Some(Judged { operator, incident: evidence.incident(&domain.network()).unwrap().0 })
 }

@@ -65,7 +65,7 @@ fn a_file_is_believed_only_as_far_as_its_bytes_go() {
     assert_eq!(verify(&file(dir.path(), |_| {}), Output { json: true }).unwrap(), ExitCode::SUCCESS);
     assert!(refused(|file| file.network = NetworkId([4; 32])).contains("proves nothing"));
     assert!(refused(|file| file.accused = Address([1; 20])).contains("says that it accuses"));
-    assert!(refused(|file| file.incident = Digest([1; 32])).contains("says that it accuses"));
+    assert!(refused(|file| file.incident = IncidentId([1; 32])).contains("says that it accuses"));
     assert!(refused(|file| file.bytes = "0xzz".to_owned()).contains("no hex"));
     assert!(refused(|file| file.bytes.push('0')).contains("no hex"));
     assert!(refused(|file| file.bytes.truncate(40)).contains("no evidence"));

@@ -1,5 +1,6 @@
 //! Four operators over loopback.
 
+use super::reporter::{contradiction, hold};
 use super::*;
 use squad_types::Evidenced;
 
@@ -99,4 +100,19 @@ async fn what_comes_together_is_batched_together_and_each_is_answered() {
         other => panic!("not batched: {other:?}"),
     };
     assert_eq!(batch(once), batch(accepted(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_reaches_a_node_that_was_away_when_it_went_round() {
+    let mut cluster = Cluster::start(4).await;
+    for number in 0..4 {
+        cluster.ready(number).await;
+    }
+    cluster.stop_node(2).await;
+    hold(&cluster, 0, &contradiction(&cluster.genesis, 3), 3);
+    let proofs = |number: u8| cluster.backend(number).metrics.evidence.get();
+    cluster.becomes("a proof goes round", || proofs(0) == 1 && proofs(1) == 1).await;
+    cluster.start_node(2).await;
+    let backend = cluster.backend(2);
+    cluster.becomes("it is asked for", || backend.metrics.evidence.get() == 1).await;
 }

@@ -12,7 +12,7 @@ fn account() -> Account {
 }
 
 /// Two votes of an operator in one slot.
-fn contradiction(genesis: &Genesis, number: u8) -> Evidence {
+pub(super) fn contradiction(genesis: &Genesis, number: u8) -> Evidence {
     let vote = |block| {
         let (height, block) = (Height(1_000_000), Some(HeaderHash([block; 32])));
         let vote = Vote { kind: VoteKind::Precommit, height, round: Round(0), block };
@@ -21,14 +21,14 @@ fn contradiction(genesis: &Genesis, number: u8) -> Evidence {
     Evidence::Votes(VotePair { first: vote(1), second: vote(2) })
 }
 
-fn hold(cluster: &Cluster, number: u8, evidence: &Evidence, accused: u8) {
+pub(super) fn hold(cluster: &Cluster, number: u8, evidence: &Evidence, accused: u8) {
     let message = VerifiedMessage::Evidence(Box::new(evidence.clone()), operator(accused));
     cluster.backend(number).inbox.input(Input::Message { from: Peer::Operator(operator(1)), message }, None);
 }
 
 impl Cluster {
     /// Waits until something is so, looking with every block.
-    async fn becomes(&self, what: &str, is: impl Fn() -> bool) {
+    pub(super) async fn becomes(&self, what: &str, is: impl Fn() -> bool) {
         let mut tip = self.backend(1).tip();
         let so = async {
             while !is() {
@@ -67,7 +67,7 @@ async fn evidence_is_sent_once_whatever_fails_meanwhile_and_not_again_after_a_st
     }
     cluster.ready(0).await;
     let evidence = contradiction(&cluster.genesis, 3);
-    let incident = evidence.incident(&network).unwrap();
+    let incident = evidence.incident(&network).unwrap().0;
     // Nobody answers, then the account is empty: both are failures, and the network goes on.
     layer[0].lock().unwrap().manner = Manner::Refuses;
     hold(&cluster, 0, &evidence, 3);
