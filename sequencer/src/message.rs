@@ -44,7 +44,7 @@ impl Sequencer {
         self.seen.proposal(proposal.proposal());
         let statement = proposal.proposal().statement;
         self.look_for_another(&proposal.proposal().signer, statement.height, outputs);
-        self.note_wait(statement.height, statement.round);
+        self.note_wait(&proposal.proposal().signer, statement.height, statement.round);
         self.help_laggard(proposal.proposal().signer, statement.height, outputs);
         if statement.height == self.ledger.height().next() {
             let key = ProposalRef { height: statement.height, round: statement.round, block: statement.block };

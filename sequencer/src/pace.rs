@@ -8,7 +8,7 @@ use crate::sequencer::{Outputs, Sequencer};
 use crate::timers::Timer;
 use squad_consensus::{Input as Agree, TimeoutToken};
 use squad_mempool::Tips;
-use squad_types::{Bitmap, Height, L1Anchor, Round, Timestamp, limits::SIGNERS_LAG};
+use squad_types::{Address, Bitmap, Height, L1Anchor, Round, Timestamp, limits::SIGNERS_LAG};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -50,6 +50,10 @@ impl Waits {
         self.slowest = faded.max(took.saturating_mul(FADING));
     }
 
+    fn has_come(&self, height: Height) -> bool {
+        self.since.get(&height).is_some_and(Option::is_none)
+    }
+
     /// How long to wait for the proposal of a round, of the `most` that the network's parameters say. It doubles with each round
     /// until it is that, which grows with the rounds: so however slow the network is, some round is long enough.
     fn patience(&self, round: Round, most: Duration) -> Duration {
@@ -70,6 +74,8 @@ pub(crate) struct Pace {
     /// Agreement asked for its propose timer.
     pub(crate) propose: Option<(TimeoutToken, Duration)>,
     pub(crate) waits: Waits,
+    /// The last propose timer that was set, and how late it may be.
+    pub(crate) waiting: Option<(TimeoutToken, Timestamp)>,
 }
 
 impl Sequencer {
@@ -91,17 +97,29 @@ impl Sequencer {
             if token.round == Round::ZERO {
                 self.pace.waits.began(token.height, self.now);
             }
-            let after = self.pace.waits.patience(token.round, most);
+            // What has come already has the whole of it to be judged.
+            let has_come = token.round == Round::ZERO && self.pace.waits.has_come(token.height);
+            let after = if has_come { most } else { self.pace.waits.patience(token.round, most) };
             self.timers.set(Timer::Consensus(token), self.now.plus(milliseconds(after)));
+            self.pace.waiting = Some((token, self.now.plus(milliseconds(most))));
         }
         if let Some((height, round)) = self.pace.build.take() {
             self.build(height, round, outputs);
         }
     }
 
-    /// A proposal came: it tells how long others may take.
-    pub(crate) fn note_wait(&mut self, height: Height, round: Round) {
+    /// A proposal came. Its data may still have to be fetched, for which the whole timeout is there; and it tells how long others may
+    /// take.
+    pub(crate) fn note_wait(&mut self, signer: &Address, height: Height, round: Round) {
         let next = self.ledger.height().next();
+        if let Some((token, latest)) = self.pace.waiting
+            && (token.height, token.round) == (height, round)
+            && self.timers.is_set(Timer::Consensus(token))
+            && height == next
+            && self.proposer_of(round) == Some(*signer)
+        {
+            self.timers.set(Timer::Consensus(token), latest);
+        }
         if round == Round::ZERO && height <= next && height.0 + LATE_HEIGHTS > next.0 {
             self.pace.waits.came(height, self.now);
         }
