@@ -237,7 +237,7 @@ mod tests {
                 // Sometimes it runs empty.
                 let takes = if rng.below(2_000) == 0 { usize::MAX } else { rng.below(3) as usize };
                 for _ in 0..takes.min(model.len()) {
-                    let ((at, _), number) = model.pop_first().unwrap();
+                    let Some(((at, _), number)) = model.pop_first() else { break };
                     assert_eq!(queue.next_at(), Some(at), "seed {seed}");
                     assert_eq!(queue.pop_until(Instant(at.0 - 1)), None, "seed {seed}");
                     assert_eq!(queue.pop(), Some((at, number)), "seed {seed}");

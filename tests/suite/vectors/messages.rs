@@ -89,7 +89,7 @@ fn messages(world: &World) -> Vec<Message> {
         Message::Commit(world.commit()),
         Message::Batch(batch(world)),
         Message::Ack(ack(world, full(world))),
-        Message::Ack(ack(world, AckEntries::Changed { since: AckCounter(4), entries: changed })),
+        Message::Ack(ack(world, AckEntries::Changed { since: AckCounter(4), entries: changed.into() })),
         Message::Secured(world.batch_certificate()),
         Message::Evidence(Box::new(evidence(world).remove(0))),
         Message::Ready(world.sign(0, Ready { epoch: Epoch(3) })),
