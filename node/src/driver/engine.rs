@@ -255,7 +255,7 @@ impl Engine {
                 Output::Notice(notice) => self.note(&notice),
             }
         }
-        Ok(())
+        self.disk.flush()
     }
 
     fn persist(&mut self, id: squad_sequencer::PersistId, write: Write, rest: &[Output]) -> anyhow::Result<()> {
@@ -290,8 +290,9 @@ impl Engine {
     }
 
     fn offer(&mut self, after: squad_sequencer::After, effect: Effect) {
-        if let Some(effect) = self.held.offer(after, effect, &self.disk.durable()) {
-            self.leave(effect);
+        match self.held.offer(after, effect, &self.disk.durable()) {
+            Some(effect) => self.leave(effect),
+            None => self.disk.want(&after),
         }
     }
 
