@@ -15,8 +15,11 @@ impl Mempool {
         Some(self.lanes.of(epoch)?.iter().map(Lane::ackable).collect())
     }
 
-    /// Whether an ack has something new to say, and when it may leave.
-    pub fn ack_due(&mut self, now: Timestamp) -> AckDue {
+    /// Whether an ack has something new to say, and when it may leave: `along` with a vote of this operator's, whose sync and
+    /// frame it shares, an interval after the one before; by itself after two.
+    pub fn ack_due(&mut self, now: Timestamp, along: bool) -> AckDue {
+        let interval = u64::from(self.config.params.ack_interval_ms);
+        let now = if along { now.plus(interval) } else { now };
         match self.ack_news {
             AckNews::None => return AckDue::Never,
             AckNews::At(at) if at > now => return AckDue::At(at),
@@ -32,7 +35,7 @@ impl Mempool {
             if said || nothing {
                 continue;
             }
-            let at = acks.sent_at.map_or(Timestamp::ZERO, |sent| sent.plus(self.config.params.ack_interval_ms.into()));
+            let at = acks.sent_at.map_or(Timestamp::ZERO, |sent| sent.plus(2 * interval));
             if at <= now {
                 return AckDue::Now(epoch);
             }

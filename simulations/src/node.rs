@@ -3,11 +3,14 @@
 use crate::disk::{Disk, Stream};
 use crate::network::NodeIndex;
 use crate::queue::Instant;
-use squad_sequencer::{After, Config, Input, Memory, Notice, Output, Peer, PersistId, Sequencer};
+use squad_sequencer::{After, Config, Input, Memory, Notice, Output, Peer, PersistId, Sequencer, Write};
 use squad_types::{Committee, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+/// How long a write that nothing waits for stays unsynced, in microseconds: as with the real driver. It is looked at whenever an
+/// input comes.
+const LINGER_US: u64 = 50_000;
 /// Notices kept before the frequent kinds are left out.
 const MAX_NOTICES: usize = 10_000;
 
@@ -61,6 +64,10 @@ pub struct Node {
     syncing: [bool; 2],
     /// Room for what comes out of the sequencer.
     outputs: Vec<Output>,
+    /// The last write of each stream that something waits for.
+    awaited: [PersistId; 2],
+    /// Since when there is a write of each stream that no sync under way takes along.
+    unsynced: [Option<Instant>; 2],
     /// The last write of each stream that it was given in this life.
     written: [PersistId; 2],
 }
@@ -88,6 +95,8 @@ impl Node {
             waiting: VecDeque::new(),
             syncing: [false; 2],
             outputs: Vec::new(),
+            awaited: [PersistId::default(); 2],
+            unsynced: [None; 2],
             written: [PersistId::default(); 2],
         }
     }
@@ -133,13 +142,15 @@ impl Node {
         self.gossip.clear();
         self.waiting.clear();
         self.syncing = [false; 2];
+        self.awaited = [PersistId::default(); 2];
+        self.unsynced = [None; 2];
         self.written = [PersistId::default(); 2];
         self.config.memory = memory;
         let recovered = Sequencer::recover(self.config.clone(), self.clock(now), self.disk.records(), &self.disk);
         let (sequencer, mut outputs) =
             recovered.unwrap_or_else(|error| panic!("a node cannot start from its own disk: {error}"));
         self.sequencer = Some(sequencer);
-        self.perform(&mut outputs, effects);
+        self.perform(now, &mut outputs, effects);
     }
 
     /// Hands it an input, and appends what comes of it. It is down afterwards if it crashed at one of the outputs.
@@ -148,11 +159,11 @@ impl Node {
         let Some(sequencer) = &mut self.sequencer else { return };
         let mut outputs = std::mem::take(&mut self.outputs);
         sequencer.handle(clock, input, &mut outputs);
-        self.perform(&mut outputs, effects);
+        self.perform(now, &mut outputs, effects);
         self.outputs = outputs;
     }
 
-    fn perform(&mut self, outputs: &mut Vec<Output>, effects: &mut Vec<Effect>) {
+    fn perform(&mut self, now: Instant, outputs: &mut Vec<Output>, effects: &mut Vec<Effect>) {
         for output in outputs.drain(..) {
             if self.crash_at == Some(self.performed) {
                 self.sequencer = None;
@@ -161,11 +172,13 @@ impl Node {
             self.performed += 1;
             match output {
                 Output::Persist { id, write } => {
+                    if matches!(write, Write::Checkpoint(_)) {
+                        // The log waits for what it stands on.
+                        self.awaited[Stream::Bulk as usize] = self.written[Stream::Bulk as usize];
+                    }
                     let stream = self.disk.append(id, write);
                     self.written[stream as usize] = id;
-                    if !std::mem::replace(&mut self.syncing[stream as usize], true) {
-                        effects.push(Effect::Sync(stream));
-                    }
+                    self.unsynced[stream as usize].get_or_insert(now);
                 }
                 Output::WakeAt(at) => effects.push(Effect::Wake(at)),
                 Output::Notice(notice) => self.note(notice),
@@ -185,10 +198,32 @@ impl Node {
                     if self.is_durable(after) {
                         effects.push(Effect::Leave(other));
                     } else {
+                        for (known, awaited) in self.awaited.iter_mut().zip(awaited) {
+                            *known = awaited.max(*known);
+                        }
                         self.waiting.push_back((after, other));
                     }
                 }
             }
+        }
+        for stream in [Stream::Bulk, Stream::Log] {
+            let lingered = self.unsynced[stream as usize].is_some_and(|since| now.0 >= since.0 + LINGER_US);
+            if lingered || self.awaits(stream) {
+                self.sync(stream, effects);
+            }
+        }
+    }
+
+    /// Whether something waits for a write of a stream that is not durable.
+    fn awaits(&self, stream: Stream) -> bool {
+        self.awaited[stream as usize] > self.disk.durable(stream)
+    }
+
+    /// Begins a sync of all that is written, unless one is under way.
+    fn sync(&mut self, stream: Stream, effects: &mut Vec<Effect>) {
+        if !std::mem::replace(&mut self.syncing[stream as usize], true) {
+            self.unsynced[stream as usize] = None;
+            effects.push(Effect::Sync(stream));
         }
     }
 
@@ -218,15 +253,13 @@ impl Node {
     /// A sync that began when the stream ended at `upto` is over. What waited for it leaves.
     pub fn synced(&mut self, stream: Stream, upto: squad_sequencer::PersistId, effects: &mut Vec<Effect>) {
         self.disk.synced(stream, upto);
+        self.syncing[stream as usize] = false;
         // A log that waits for bulk writes goes on when they are durable.
-        let more = self.disk.last(stream) > upto && !(stream == Stream::Log && self.disk.log_is_held());
-        self.syncing[stream as usize] = more;
-        if more {
-            effects.push(Effect::Sync(stream));
+        if self.awaits(stream) && !(stream == Stream::Log && self.disk.log_is_held()) {
+            self.sync(stream, effects);
         }
-        let log_waits = self.disk.last(Stream::Log) > self.disk.durable(Stream::Log);
-        if stream == Stream::Bulk && log_waits && !std::mem::replace(&mut self.syncing[Stream::Log as usize], true) {
-            effects.push(Effect::Sync(Stream::Log));
+        if stream == Stream::Bulk && self.awaits(Stream::Log) {
+            self.sync(Stream::Log, effects);
         }
         for _ in 0..self.waiting.len() {
             let Some((after, output)) = self.waiting.pop_front() else { return };

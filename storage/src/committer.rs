@@ -142,7 +142,8 @@ enum Refused<T> {
     Queue(T, Refusal),
 }
 
-/// Commits writes in groups: a group is whatever is queued when the previous fdatasync ends, with no added delay.
+/// Commits writes in groups. A group begins when its stream is told to [`hurry`](Self::hurry), or once the fdatasync before it
+/// ends, and is whatever is queued by then.
 ///
 /// Order holds within a stream, not between the two. Dropping it commits what is queued and ends the threads.
 pub struct Committer {
@@ -173,6 +174,7 @@ impl Reports {
         if self.store.wants_maintenance() {
             // Full means that one is waiting already, closed that the end is near.
             let _ = self.housekeeping.push((), 0);
+            self.housekeeping.hurry();
         }
     }
 
@@ -224,8 +226,25 @@ impl Committer {
         Ok(())
     }
 
-    /// Queues a write; never blocks.
+    /// Queues a write and has it committed; never blocks.
     pub fn submit(&self, write: Write) -> Result<(), Rejected> {
+        let stream = write.record.stream();
+        self.queue(write)?;
+        self.hurry(stream);
+        Ok(())
+    }
+
+    /// Has everything committed that is queued in a stream.
+    pub fn hurry(&self, stream: Stream) {
+        match stream {
+            Stream::Log => self.log.queue.hurry(),
+            Stream::Bulk => self.bulk.queue.hurry(),
+        }
+    }
+
+    /// Queues a write that nobody waits for yet; never blocks. It is committed when its stream is told to
+    /// [`hurry`](Self::hurry), for this or for any other write, or is closed; not before.
+    pub fn queue(&self, write: Write) -> Result<(), Rejected> {
         let (id, bytes) = (write.id, write.record.bytes());
         if bytes > MAX_RECORD_BYTES {
             return Err(Rejected::TooLarge { bytes, limit: MAX_RECORD_BYTES });

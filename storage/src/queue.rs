@@ -1,4 +1,4 @@
-//! A bounded queue that gives everything it holds at once: the group of a group commit.
+//! A bounded queue that gives everything it holds at once, when somebody is in a hurry: the group of a group commit.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,6 +16,8 @@ pub(crate) enum Refusal {
 struct State<T> {
     items: VecDeque<T>,
     bytes: u64,
+    /// What it holds is to be given out.
+    hurry: bool,
     closed: bool,
 }
 
@@ -27,7 +29,7 @@ pub(crate) struct Queue<T> {
 
 impl<T> Queue<T> {
     pub(crate) fn new(limits: QueueLimits) -> Self {
-        let state = State { items: VecDeque::new(), bytes: 0, closed: false };
+        let state = State { items: VecDeque::new(), bytes: 0, hurry: false, closed: false };
         Self { state: Mutex::new(state), changed: Condvar::new(), limits }
     }
 
@@ -35,7 +37,7 @@ impl<T> Queue<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes an item if there is room. An item over the byte limit alone is taken when the queue is empty.
+    /// Takes an item if there is room, and wakes nobody. An item over the byte limit alone is taken when the queue is empty.
     pub(crate) fn push(&self, item: T, bytes: u64) -> Result<(), (T, Refusal)> {
         let mut state = self.state();
         if state.closed {
@@ -47,17 +49,24 @@ impl<T> Queue<T> {
         }
         state.bytes = state.bytes.saturating_add(bytes);
         state.items.push_back(item);
-        drop(state);
-        self.changed.notify_one();
         Ok(())
     }
 
-    /// Waits for items and takes all of them; none when the queue is closed and empty.
+    /// Has what is queued given out.
+    pub(crate) fn hurry(&self) {
+        let mut state = self.state();
+        if !state.items.is_empty() && !std::mem::replace(&mut state.hurry, true) {
+            drop(state);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits for items that are in a hurry and takes all there are; none when the queue is closed and empty.
     pub(crate) fn take_all(&self) -> Option<Vec<T>> {
         let mut state = self.state();
         loop {
-            if !state.items.is_empty() {
-                state.bytes = 0;
+            if state.hurry || (state.closed && !state.items.is_empty()) {
+                (state.bytes, state.hurry) = (0, false);
                 return Some(std::mem::take(&mut state.items).into());
             }
             if state.closed {

@@ -6,7 +6,7 @@ use super::stored::{StoredBlock, key};
 use anyhow::Context as _;
 use bytes::Bytes;
 use squad_sequencer::ledger::Span;
-use squad_sequencer::{LogRecord, PersistId, Write};
+use squad_sequencer::{After, LogRecord, PersistId, Write};
 use squad_storage::{Committer, Record, Rejected, Store, Stream};
 use squad_types::Encode;
 use std::collections::VecDeque;
@@ -25,6 +25,10 @@ pub(crate) fn low_on_space(free: u64, mark: u64) -> String {
 /// How long the log waits for the blocks that a checkpoint stands on. After it the checkpoint is left out, and the log
 /// keeps what is before it: so a full disk, which stops the blocks, does not stop votes.
 const CHECKPOINT_WAIT: Duration = Duration::from_millis(250);
+
+/// How long a write that nothing waits for stays queued, so that it shares the sync of one that something does wait for. A
+/// checkpoint's blocks are waited for.
+const LINGER: Duration = Duration::from_millis(50);
 
 /// Writes kept here when a stream's own queue is full. Flow control keeps lanes far below; more than this is a disk that
 /// does not follow at all.
@@ -46,9 +50,17 @@ struct Pending {
 }
 
 /// One stream.
-#[derive(Default)]
 struct Outlet {
+    stream: Stream,
     pending: VecDeque<Pending>,
+    /// The last write that was asked for.
+    last: u64,
+    /// Everything up to this number was told to hurry.
+    hurried: u64,
+    /// Something waits for more than that.
+    wanted: bool,
+    /// Until when the oldest write that was not told to hurry stays queued.
+    linger: Option<Instant>,
     /// The last number that the committer was given.
     submitted: u64,
     /// The last number that was given or left out.
@@ -58,6 +70,77 @@ struct Outlet {
 }
 
 impl Outlet {
+    fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            pending: VecDeque::new(),
+            last: 0,
+            hurried: 0,
+            wanted: false,
+            linger: None,
+            submitted: 0,
+            retired: 0,
+            timed: None,
+        }
+    }
+
+    fn push(&mut self, id: PersistId, record: Record, bulk: Option<(u64, Instant)>) {
+        self.last = id.0;
+        self.linger.get_or_insert_with(|| Instant::now() + LINGER);
+        self.pending.push_back(Pending { id: id.0, record, bulk });
+    }
+
+    /// Has everything committed up to the last write; what cannot be handed over yet is, as soon as it is.
+    fn hurry(&mut self, committer: &Committer) {
+        (self.wanted, self.linger, self.hurried) = (false, None, self.last);
+        self.commit(committer);
+    }
+
+    fn commit(&mut self, committer: &Committer) {
+        committer.hurry(self.stream);
+        self.timed.get_or_insert_with(|| (self.submitted, Instant::now()));
+    }
+
+    /// Hands over what can be.
+    fn hand_over(&mut self, committer: &Committer, bulk_mark: u64) -> anyhow::Result<()> {
+        let before = self.submitted;
+        while let Some(first) = self.pending.front() {
+            if let Some((stands_on, until)) = first.bulk
+                && bulk_mark < stands_on
+            {
+                if Instant::now() < until {
+                    break;
+                }
+                tracing::warn!("a checkpoint of the log is left out: the blocks it stands on are not durable yet");
+                self.retired = first.id;
+                self.pending.pop_front();
+                continue;
+            }
+            let Some(Pending { id, record, bulk }) = self.pending.pop_front() else { break };
+            match committer.queue(squad_storage::Write { id: squad_storage::PersistId(id), record }) {
+                Ok(()) => (self.submitted, self.retired) = (id, id),
+                Err(Rejected::Full(write)) => {
+                    self.pending.push_front(Pending { id, record: write.record, bulk });
+                    anyhow::ensure!(
+                        self.pending.len() < MAX_PENDING,
+                        "the disk does not follow: {MAX_PENDING} writes wait for it"
+                    );
+                    // Room comes of nothing else.
+                    self.wanted = true;
+                    break;
+                }
+                // The failure itself is on its way.
+                Err(Rejected::Stopped(_)) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // Told to hurry before it could be handed over.
+        if self.submitted > before && self.hurried > before {
+            self.commit(committer);
+        }
+        Ok(())
+    }
+
     /// A stream's mark, where what was left out counts as written once everything before it is.
     fn effective(&self, mark: u64) -> u64 {
         if mark >= self.submitted { self.retired.max(mark) } else { mark }
@@ -97,8 +180,8 @@ impl Disk {
         Ok(Self {
             committer,
             marks,
-            log: Outlet::default(),
-            bulk: Outlet::default(),
+            log: Outlet::new(Stream::Log),
+            bulk: Outlet::new(Stream::Bulk),
             durable: Durable::default(),
             fsync,
         })
@@ -108,13 +191,13 @@ impl Disk {
     pub(crate) fn persist(&mut self, id: PersistId, write: Write, spans: &[Span]) -> anyhow::Result<Option<Bytes>> {
         let mut wire = None;
         match write {
-            Write::Log(record) => self.push_log(id, Record::Log(record.to_bytes()), None),
+            Write::Log(record) => self.log.push(id, Record::Log(record.to_bytes()), None),
             Write::Checkpoint(checkpoint) => {
                 // The tag says so when it is read back.
                 let bytes = LogRecord::Checkpoint(checkpoint).to_bytes();
-                let stands_on = self.bulk.pending.back().map_or(self.bulk.retired, |last| last.id);
                 let wait = Instant::now() + CHECKPOINT_WAIT;
-                self.push_log(id, Record::Checkpoint(bytes), Some((stands_on, wait)));
+                self.log.push(id, Record::Checkpoint(bytes), Some((self.bulk.last, wait)));
+                self.bulk.wanted = true;
             }
             Write::Batch { lane, batch } => {
                 let message = batch.message();
@@ -124,27 +207,38 @@ impl Disk {
                     id: batch.id().0,
                     body: message.slice(1..),
                 };
-                self.push_bulk(id, record);
+                self.bulk.push(id, record, None);
                 wire = Some(message);
             }
-            Write::Block(block) => self.push_bulk(id, block_record(&StoredBlock::new(block, spans))),
+            Write::Block(block) => self.bulk.push(id, block_record(&StoredBlock::new(block, spans)), None),
         }
-        self.flush()?;
+        self.hand_over()?;
         Ok(wire)
     }
 
-    fn push_log(&mut self, id: PersistId, record: Record, bulk: Option<(u64, Instant)>) {
-        self.log.pending.push_back(Pending { id: id.0, record, bulk });
+    fn hand_over(&mut self) -> anyhow::Result<()> {
+        let bulk_mark = self.marks.bulk.load(Ordering::Acquire);
+        self.bulk.hand_over(&self.committer, bulk_mark)?;
+        self.log.hand_over(&self.committer, bulk_mark)
     }
 
-    fn push_bulk(&mut self, id: PersistId, record: Record) {
-        self.bulk.pending.push_back(Pending { id: id.0, record, bulk: None });
+    /// Takes note that something waits for these writes: the next [`flush`](Self::flush) has them synced.
+    pub(crate) fn want(&mut self, after: &After) {
+        for (outlet, id) in [(&mut self.log, after.log), (&mut self.bulk, after.bulk)] {
+            outlet.wanted |= id.is_some_and(|id| id.0 > outlet.hurried);
+        }
     }
 
-    /// Hands over what can be; an error means that the disk does not follow, or failed.
+    /// Hands over what can be, and has synced what is waited for or has lingered; an error means that the disk does not follow,
+    /// or failed.
     pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
-        drain(&self.committer, &mut self.bulk, self.marks.bulk.load(Ordering::Acquire))?;
-        drain(&self.committer, &mut self.log, self.marks.bulk.load(Ordering::Acquire))
+        self.hand_over()?;
+        for outlet in [&mut self.bulk, &mut self.log] {
+            if outlet.wanted || outlet.linger.is_some_and(|until| until <= Instant::now()) {
+                outlet.hurry(&self.committer);
+            }
+        }
+        Ok(())
     }
 
     /// Takes note of what became durable; whether that is news.
@@ -171,9 +265,10 @@ impl Disk {
         self.marks.dead.load(Ordering::Acquire)
     }
 
-    /// When a checkpoint has waited long enough, if one waits.
+    /// When a checkpoint has waited long enough, or a write has lingered, if one does.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.log.pending.front().and_then(|first| first.bulk).map(|(_, until)| until)
+        let checkpoint = self.log.pending.front().and_then(|first| first.bulk).map(|(_, until)| until);
+        [checkpoint, self.log.linger, self.bulk.linger].into_iter().flatten().min()
     }
 
     /// Makes everything durable that was queued, and ends the threads.
@@ -184,41 +279,6 @@ impl Disk {
         }
         self.committer.close();
     }
-}
-
-fn drain(committer: &Committer, outlet: &mut Outlet, bulk_mark: u64) -> anyhow::Result<()> {
-    while let Some(first) = outlet.pending.front() {
-        if let Some((stands_on, until)) = first.bulk
-            && bulk_mark < stands_on
-        {
-            if Instant::now() < until {
-                break;
-            }
-            tracing::warn!("a checkpoint of the log is left out: the blocks it stands on are not durable yet");
-            outlet.retired = first.id;
-            outlet.pending.pop_front();
-            continue;
-        }
-        let Some(Pending { id, record, bulk }) = outlet.pending.pop_front() else { break };
-        match committer.submit(squad_storage::Write { id: squad_storage::PersistId(id), record }) {
-            Ok(()) => {
-                (outlet.submitted, outlet.retired) = (id, id);
-                outlet.timed.get_or_insert_with(|| (id, Instant::now()));
-            }
-            Err(Rejected::Full(write)) => {
-                outlet.pending.push_front(Pending { id, record: write.record, bulk });
-                anyhow::ensure!(
-                    outlet.pending.len() < MAX_PENDING,
-                    "the disk does not follow: {MAX_PENDING} writes wait for it"
-                );
-                break;
-            }
-            // The failure itself is on its way.
-            Err(Rejected::Stopped(_)) => break,
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }
 
 fn block_record(block: &StoredBlock) -> Record {

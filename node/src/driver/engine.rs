@@ -20,9 +20,13 @@ use squad_types::{
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Events handled before time and disk are looked at again.
 const MAX_RUN: usize = 256;
+/// Inputs that came together are handed in together, up to so many: what follows from them, acks, votes and syncs, follows
+/// once. More would keep what follows from the first of them waiting.
+const TOGETHER: usize = 16;
 /// How long the thread sleeps at most.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 /// Bytes of batches and blocks kept beyond what recovery needs, for readers and late joiners.
@@ -58,6 +62,9 @@ pub(crate) struct Engine {
     clock_off: bool,
     /// The last own batch as it travels, so that it is encoded once.
     own_batch: Option<(Signed<BatchHeader>, Bytes)>,
+    /// Inputs that came together, and the room that they take in the inbox.
+    inputs: Vec<Input>,
+    room: Vec<OwnedSemaphorePermit>,
 }
 
 impl Engine {
@@ -80,6 +87,8 @@ impl Engine {
             clock: ClockWatch::default(),
             clock_off: false,
             own_batch: None,
+            inputs: Vec::with_capacity(TOGETHER),
+            room: Vec::with_capacity(TOGETHER),
         }
     }
 
@@ -88,20 +97,20 @@ impl Engine {
     pub(crate) fn run(mut self, first: Vec<Output>, events: &Receiver<Event>) -> anyhow::Result<()> {
         self.perform(first)?;
         loop {
-            match events.recv_timeout(self.sleep()) {
-                Ok(Event::Stop) => break,
-                Ok(event) => self.take(event)?,
-                Err(RecvTimeoutError::Timeout) => {}
+            let first = match events.recv_timeout(self.sleep()) {
+                Ok(event) => Some(event),
+                Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => break,
-            }
+            };
             let mut stop = false;
-            for event in events.try_iter().take(MAX_RUN) {
+            for event in first.into_iter().chain(events.try_iter().take(MAX_RUN)) {
                 stop = matches!(event, Event::Stop);
                 if stop {
                     break;
                 }
                 self.take(event)?;
             }
+            self.hand_in_together()?;
             self.disk.flush()?;
             if self.wake.is_some_and(|at| crate::cli::now() >= at) {
                 self.wake = None;
@@ -123,11 +132,17 @@ impl Engine {
 
     fn take(&mut self, event: Event) -> anyhow::Result<()> {
         match event {
-            Event::Input(input, _room) => {
+            Event::Input(input, room) => {
                 self.watch_clock(&input)?;
-                self.handle(*input)
+                self.inputs.push(*input);
+                self.room.extend(room);
+                if self.inputs.len() < TOGETHER { Ok(()) } else { self.hand_in_together() }
             }
-            Event::Submit(prepared, answers, _room) => self.submit(prepared, answers),
+            Event::Submit(prepared, answers, _room) => {
+                self.hand_in_together()?;
+                self.submit(prepared, answers)
+            }
+            // Nothing that waits for the disk waits for inputs.
             Event::Durable => {
                 if self.disk.advance() {
                     for effect in self.held.release(&self.disk.durable()) {
@@ -138,12 +153,23 @@ impl Engine {
             }
             Event::Failed(why) => anyhow::bail!("the disk failed, so nothing may be signed any more: {why}"),
             Event::Ask(reply) => {
+                self.hand_in_together()?;
                 // Whoever asked may have gone.
                 let _ = reply.send(Box::new(self.facts()));
                 Ok(())
             }
             Event::Stop => Ok(()),
         }
+    }
+
+    fn hand_in_together(&mut self) -> anyhow::Result<()> {
+        if self.inputs.is_empty() {
+            return Ok(());
+        }
+        let mut outputs = Vec::new();
+        self.sequencer.handle_all(crate::cli::now(), self.inputs.drain(..), &mut outputs);
+        self.room.clear();
+        self.perform(outputs)
     }
 
     fn handle(&mut self, input: Input) -> anyhow::Result<()> {
@@ -257,7 +283,7 @@ impl Engine {
                 Output::Notice(notice) => self.note(&notice),
             }
         }
-        Ok(())
+        self.disk.flush()
     }
 
     fn persist(&mut self, id: squad_sequencer::PersistId, write: Write, rest: &[Output]) -> anyhow::Result<()> {
@@ -292,8 +318,9 @@ impl Engine {
     }
 
     fn offer(&mut self, after: squad_sequencer::After, effect: Effect) {
-        if let Some(effect) = self.held.offer(after, effect, &self.disk.durable()) {
-            self.leave(effect);
+        match self.held.offer(after, effect, &self.disk.durable()) {
+            Some(effect) => self.leave(effect),
+            None => self.disk.want(&after),
         }
     }
 

@@ -1,4 +1,5 @@
-//! What peers send: decoded and checked off the sequencer's thread, then handed to it.
+//! What peers send: decoded and checked off the sequencer's thread, then handed to it. Many or long messages are checked by the
+//! workers, few short ones where they come.
 
 use super::inbox::{Inbox, Room};
 use super::peers::{Announced, Committees, Peers};
@@ -14,6 +15,14 @@ use squad_types::{
 };
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+
+/// So many messages that came together are checked where they came. To hand one to a thread that sleeps, and to wake the
+/// sequencer's from there, costs nearly what its signature does; of many, each worker gets some.
+const FEW: usize = 4;
+/// Events that are taken together at most.
+const TOGETHER: usize = 64;
+/// Longer messages, which are batches and proposals of large committees, are the workers' in any case.
+const SHORT_BYTES: usize = 32 * 1024;
 
 /// Takes the network's events.
 #[derive(Clone)]
@@ -34,12 +43,22 @@ pub(crate) struct Incoming {
 impl Incoming {
     /// Works until the network stops. Waiting for room here is what holds senders back.
     pub(crate) async fn run(self, mut events: NetEvents) {
+        let mut together = Vec::with_capacity(TOGETHER);
         while let Some(event) = events.recv().await {
-            self.take(event).await;
+            together.push(event);
+            while together.len() < TOGETHER
+                && let Some(event) = events.try_recv()
+            {
+                together.push(event);
+            }
+            let few = together.len() <= FEW;
+            for event in together.drain(..) {
+                self.take(event, few).await;
+            }
         }
     }
 
-    async fn take(&self, event: NetEvent) {
+    async fn take(&self, event: NetEvent, few: bool) {
         match event {
             NetEvent::Listening { address } => tracing::info!(%address, "listening for peers"),
             NetEvent::PeerConnected { peer } => {
@@ -67,6 +86,9 @@ impl Incoming {
                 self.count(&bytes);
                 let room = if channel.class() == Class::Bulk { Room::Bulk } else { Room::Control };
                 let permit = self.inbox.room(room).await;
+                if few && bytes.len() <= SHORT_BYTES {
+                    return self.message(&from, channel, bytes, permit);
+                }
                 let this = self.clone();
                 self.workers.run(room, move || this.message(&from, channel, bytes, permit));
             }

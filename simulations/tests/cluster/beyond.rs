@@ -25,7 +25,8 @@ fn forked(twins: [usize; 2], seed: u64) -> Vec<Fork> {
 #[test]
 fn a_fork_in_one_round_names_who_signed_both_and_one_across_rounds_is_kept() {
     let pairs = [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]];
-    let forks: Vec<Fork> = pairs.into_iter().flat_map(|twins| forked(twins, 1)).collect();
+    let forks: Vec<Fork> =
+        (1..=3).flat_map(|seed| pairs.into_iter().flat_map(move |twins| forked(twins, seed))).collect();
     let (same, across): (Vec<&Fork>, Vec<&Fork>) = forks.iter().partition(|fork| fork.first.round == fork.second.round);
     assert!(!same.is_empty() && same.iter().all(|fork| fork.named.len() == 2 && fork.stake == Stake(2)), "{same:?}");
     assert!(!across.is_empty() && across.iter().all(|fork| fork.named.is_empty()), "{across:?}");

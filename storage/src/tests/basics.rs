@@ -184,6 +184,32 @@ fn a_full_queue_hands_the_write_back() {
 }
 
 #[test]
+fn what_nobody_hurries_for_shares_the_group_of_what_somebody_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let (sender, reports) = mpsc::channel();
+    let committer = Committer::start(
+        &store,
+        move |stream, id| sender.send((stream, id)).unwrap(),
+        |stream, error| panic!("{stream:?}: {error}"),
+    )
+    .unwrap();
+    let write = |n| Write { id: PersistId(n), record: Record::Log(body(n, 100)) };
+    for n in 1..=9 {
+        committer.queue(write(n)).unwrap();
+    }
+    // The other stream's hurry is not this one's.
+    committer.submit(Write { id: PersistId(1), record: Record::Block { height: 1, body: body(1, 300) } }).unwrap();
+    assert_eq!(reports.recv().unwrap(), (Stream::Bulk, PersistId(1)));
+    committer.submit(write(10)).unwrap();
+    assert_eq!(reports.recv().unwrap(), (Stream::Log, PersistId(10)));
+    assert_eq!(store.metrics().log.groups, 1);
+    committer.queue(write(11)).unwrap();
+    committer.close();
+    assert_eq!(reports.recv().unwrap(), (Stream::Log, PersistId(11)), "the end is a hurry too");
+}
+
+#[test]
 fn a_directory_in_use_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = open(dir.path());

@@ -98,11 +98,32 @@ fn an_effect_leaves_only_after_the_report_of_its_write() {
 }
 
 #[test]
+fn a_write_that_nothing_waits_for_shares_the_sync_of_the_next_that_something_does() {
+    let (mut disk, events) = driver_disk(&FaultDisk::new(5));
+    for id in 1..=3 {
+        disk.persist(PersistId(id), record(), &[]).unwrap();
+    }
+    disk.want(&After { log: Some(PersistId(3)), bulk: None });
+    disk.flush().unwrap();
+    assert!(matches!(events.recv_timeout(FAILURE), Ok(Event::Durable)));
+    assert!(disk.advance());
+    assert_eq!(disk.durable().log, PersistId(3), "one sync for all of them");
+    // In the end it is synced by itself.
+    disk.persist(PersistId(4), record(), &[]).unwrap();
+    disk.persist(PersistId(1), batch(0), &[]).unwrap();
+    let all = After { log: Some(PersistId(4)), bulk: Some(PersistId(1)) };
+    until(&mut disk, &events, |disk| disk.durable().covers(&all).then_some(()));
+    disk.close();
+}
+
+#[test]
 fn after_a_failed_log_nothing_counts_as_durable() {
     let faults = FaultDisk::new(2);
     let (mut disk, events) = driver_disk(&faults);
     faults.fail_file("log-", Fault::Error);
     disk.persist(PersistId(1), record(), &[]).unwrap();
+    disk.want(&After { log: Some(PersistId(1)), bulk: None });
+    disk.flush().unwrap();
     let failed = loop {
         match events.recv_timeout(FAILURE).unwrap() {
             Event::Failed(why) => break why,
