@@ -15,11 +15,8 @@ impl Mempool {
         Some(self.lanes.of(epoch)?.iter().map(Lane::ackable).collect())
     }
 
-    /// Whether an ack has something new to say, and when it may leave: `along` with a vote of this operator's, whose sync and
-    /// frame it shares, an interval after the one before; by itself after two.
-    pub fn ack_due(&mut self, now: Timestamp, along: bool) -> AckDue {
-        let interval = u64::from(self.config.params.ack_interval_ms);
-        let now = if along { now.plus(interval) } else { now };
+    /// Whether an ack has something new to say, and when it may leave.
+    pub fn ack_due(&mut self, now: Timestamp) -> AckDue {
         match self.ack_news {
             AckNews::None => return AckDue::Never,
             AckNews::At(at) if at > now => return AckDue::At(at),
@@ -35,7 +32,7 @@ impl Mempool {
             if said || nothing {
                 continue;
             }
-            let at = acks.sent_at.map_or(Timestamp::ZERO, |sent| sent.plus(2 * interval));
+            let at = acks.sent_at.map_or(Timestamp::ZERO, |sent| sent.plus(self.config.params.ack_interval_ms.into()));
             if at <= now {
                 return AckDue::Now(epoch);
             }

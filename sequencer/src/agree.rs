@@ -45,7 +45,6 @@ impl Sequencer {
                 if covers_fresh && let Some(block) = vote.statement.block {
                     after.bulk = self.bulk_of_block(block);
                 }
-                self.voted_now = true;
                 self.own_votes.insert((vote.statement.kind, vote.statement.round), (vote.clone(), after));
                 self.note_late_precommit(&vote);
                 self.send(Recipients::Committee, Message::Vote(vote.into_signed()), after, outputs);

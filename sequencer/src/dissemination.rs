@@ -108,7 +108,7 @@ impl Sequencer {
             return;
         }
         loop {
-            match self.mempool.ack_due(self.now, self.voted_now) {
+            match self.mempool.ack_due(self.now) {
                 AckDue::Now(epoch) => {
                     if self.guard.lane_closed_until(epoch).is_some() {
                         break;

@@ -169,7 +169,6 @@ impl Sequencer {
             rotation: None,
             schedule: None,
             judgements: Judgements::default(),
-            voted_now: false,
             own_votes: BTreeMap::new(),
             fetches: Fetches::default(),
             catchup: CatchUp::default(),

@@ -48,8 +48,6 @@ pub struct Sequencer {
     pub(crate) rotation: Option<(Epoch, Arc<ProposerRotation>)>,
     pub(crate) schedule: Option<Arc<ProposerSchedule>>,
     pub(crate) judgements: Judgements,
-    /// An own vote came of the inputs under way: an ack may go along with it.
-    pub(crate) voted_now: bool,
     /// Own votes of the height under way, with what each waits for.
     pub(crate) own_votes: BTreeMap<(VoteKind, Round), (Verified<Vote>, After)>,
     pub(crate) fetches: Fetches,
@@ -105,7 +103,6 @@ impl Sequencer {
     /// follows once, after the last: so transactions that came together are sealed together.
     pub fn handle_all(&mut self, now: Timestamp, inputs: impl IntoIterator<Item = Input>, outputs: &mut Outputs) {
         self.now = self.now.max(now);
-        self.voted_now = false;
         for input in inputs {
             self.dispatch(input, outputs);
         }

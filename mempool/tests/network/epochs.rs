@@ -69,7 +69,7 @@ fn a_node_outside_the_committee_neither_seals_nor_acknowledges_but_counts_acks()
     network.settle();
     let batch = network.batches.values().next().unwrap().clone();
     follower.on_batch(batch.clone());
-    assert_eq!(follower.ack_due(Timestamp(9_999), false), squad_mempool::AckDue::Never);
+    assert_eq!(follower.ack_due(Timestamp(9_999)), squad_mempool::AckDue::Never);
     for node in &network.nodes {
         let full = node.full_ack(Epoch(0)).unwrap();
         follower.on_ack(full.ack.verify(&domain(), &KeyedHashVerifier).unwrap(), full.entries);

@@ -1,7 +1,7 @@
 //! Flow control: pressure travels back to the author, and nothing hangs.
 
 use crate::support::*;
-use squad_mempool::{AckDue, BatchOutcome, Mempool, Rejection, SealDue, Source};
+use squad_mempool::{Rejection, SealDue, Source};
 use squad_types::*;
 
 #[test]
@@ -176,23 +176,4 @@ fn an_idle_author_seals_at_once_and_a_busy_one_waits_for_more() {
     assert_eq!(network.nodes[0].seal_due(at), SealDue::Now);
     (0..100).for_each(|_| assert!(network.submit(0, 100)));
     assert_eq!(network.nodes[0].seal_due(network.now), SealDue::Now, "a full batch waits for nothing");
-}
-
-#[test]
-fn an_ack_goes_along_with_a_vote_after_one_interval_and_by_itself_after_two() {
-    let interval = u64::from(params().ack_interval_ms);
-    let mut node = Mempool::new(config(0), committee(0, 4));
-    let first = batch(1, 0, None, 1, 100);
-    assert!(matches!(node.on_batch(first.clone()), BatchOutcome::Stored(_)));
-    let sent = Timestamp(1_000);
-    assert_eq!(node.ack_due(sent, false), AckDue::Now(Epoch(0)), "at once when none was sent lately");
-    node.make_ack(sent, Epoch(0), &signer(0)).unwrap();
-    assert_eq!(node.ack_due(sent.plus(100 * interval), true), AckDue::Never, "nothing new to say");
-    assert!(matches!(node.on_batch(batch(1, 0, Some(first.tip()), 2, 100)), BatchOutcome::Stored(_)));
-    let alone = AckDue::At(sent.plus(2 * interval));
-    assert_eq!(node.ack_due(sent.plus(interval - 1), true), alone);
-    assert_eq!(node.ack_due(sent.plus(interval), false), alone);
-    assert_eq!(node.ack_due(sent.plus(2 * interval - 1), false), alone);
-    assert_eq!(node.ack_due(sent.plus(interval), true), AckDue::Now(Epoch(0)));
-    assert_eq!(node.ack_due(sent.plus(2 * interval), false), AckDue::Now(Epoch(0)));
 }

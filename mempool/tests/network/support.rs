@@ -157,7 +157,7 @@ impl Network {
 
     pub(crate) fn ack(&mut self, at: usize) {
         self.now = self.now.plus(10);
-        while let AckDue::Now(epoch) = self.nodes[at].ack_due(self.now, false) {
+        while let AckDue::Now(epoch) = self.nodes[at].ack_due(self.now) {
             let Some(message) = self.nodes[at].make_ack(self.now, epoch, &signer(at)) else { break };
             self.note_ack(at, &self.nodes[at].full_ack(epoch).unwrap());
             self.post(at, &Mail::Ack(message));
