@@ -133,12 +133,8 @@ impl Statements {
 
     /// Whether over two thirds of stake cast this vote.
     pub(crate) fn has_quorum(&self, round: Round, kind: VoteKind, block: HeaderHash) -> bool {
-        self.has_quorum_for(round, kind, Some(block))
-    }
-
-    fn has_quorum_for(&self, round: Round, kind: VoteKind, what: Option<HeaderHash>) -> bool {
         let tally = self.votes.get(&(round, kind)).map(|cast| &cast.tally);
-        let quorum = |(of, stake): &(_, Stake)| *of == what && self.committee.is_quorum(*stake);
+        let quorum = |(of, stake): &(_, Stake)| *of == Some(block) && self.committee.is_quorum(*stake);
         tally.is_some_and(|tally| tally.iter().any(quorum))
     }
 
@@ -148,9 +144,16 @@ impl Statements {
         tally.is_some_and(|tally| tally.iter().any(|(_, stake)| self.committee.is_quorum(*stake)))
     }
 
-    /// Whether over two thirds of stake precommit nothing in this round: then no block can be decided in it.
-    pub(crate) fn is_over(&self, round: Round) -> bool {
-        self.has_quorum_for(round, VoteKind::Precommit, None)
+    /// Whether a quorum has voted and nothing can come of it any more: no block can get over two thirds of stake, with all that has not
+    /// voted. Of prevotes a quorum for none counts as well, for it lets everybody go on.
+    pub(crate) fn is_over(&self, round: Round, kind: VoteKind) -> bool {
+        let Some(cast) = self.votes.get(&(round, kind)) else { return false };
+        let total = self.committee.total();
+        let voted: u64 = cast.tally.iter().map(|(_, stake)| stake.0).sum();
+        let rest = total.0.saturating_sub(voted);
+        let counts = |block: &Option<HeaderHash>| block.is_some() || kind == VoteKind::Prevote;
+        let most = cast.tally.iter().filter(|(block, _)| counts(block)).map(|(_, stake)| stake.0).max().unwrap_or(0);
+        self.committee.is_quorum(Stake(voted)) && !self.committee.is_quorum(Stake(most.saturating_add(rest)))
     }
 
     /// Whether exactly this vote with exactly this signature is here, so that it need not be checked again.

@@ -37,8 +37,8 @@ pub(crate) struct Running {
     far: FarVotes,
     /// The quorums for a block seen so far: at most one a round and kind.
     quorums: BTreeSet<(Round, HeaderHash)>,
-    /// The last round that was left because nothing could be decided in it any more.
-    left: Option<Round>,
+    /// The last step that was ended because nothing could come of it any more.
+    ended: Option<(Round, VoteKind)>,
 }
 
 impl Running {
@@ -56,7 +56,7 @@ impl Running {
             fault: None,
             feeding: None,
         };
-        Self { start, engine, desk, far: FarVotes::default(), quorums: BTreeSet::new(), left: None }
+        Self { start, engine, desk, far: FarVotes::default(), quorums: BTreeSet::new(), ended: None }
     }
 
     pub(crate) fn height(&self) -> Height {
@@ -225,8 +225,10 @@ impl Running {
                 }
                 Some(Feed::Ruling(message, valid)) => self.feed(self.ruling(&message, valid), tools),
                 None if !self.desk.quorums.is_empty() => {}
-                None if self.is_over(tools) => self.leave_round(tools),
-                None => break,
+                None => match self.hopeless(tools) {
+                    Some(step) => self.end_step(step, tools),
+                    None => break,
+                },
             }
         }
         if self.desk.decided {
@@ -234,20 +236,28 @@ impl Running {
         }
     }
 
-    /// Whether a quorum precommitted nothing in this round. Two quorums share an honest member, and that precommits once: so nothing
-    /// can be decided in this round any more, and nobody has to wait for the rest of its votes.
-    fn is_over(&self, tools: &Tools<'_>) -> bool {
+    /// A step of this round of which nothing can come any more, so that nobody has to wait for the rest of its votes: prevotes of which
+    /// no quorum can come, or precommits that cannot decide a block. The core takes the end of the former only once it has prevoted.
+    fn hopeless(&self, tools: &Tools<'_>) -> Option<VoteKind> {
         let round = self.round();
-        self.left.is_none_or(|left| left < round)
-            && tools.shared.watch.at(self.height()).is_some_and(|known| known.is_over(round))
+        let known = tools.shared.watch.at(self.height())?;
+        let prevoted = || tools.shared.slots.held_vote(self.height(), round, VoteKind::Prevote).is_some();
+        let over = |kind| self.ended < Some((round, kind)) && known.is_over(round, kind);
+        if over(VoteKind::Precommit) {
+            return Some(VoteKind::Precommit);
+        }
+        Some(VoteKind::Prevote).filter(|kind| over(*kind) && prevoted())
     }
 
-    /// Goes on to the next round as if the wait for further precommits had run out, which it may at any time.
-    fn leave_round(&mut self, tools: &mut Tools<'_>) {
+    /// Goes on as if the wait for further votes had run out, which it may at any time.
+    fn end_step(&mut self, kind: VoteKind, tools: &mut Tools<'_>) {
         let round = self.round();
-        self.left = Some(round);
-        let timeout = mal::Timeout::new(mal_round(round), mal::TimeoutKind::Precommit);
-        self.feed(Core::TimeoutElapsed(timeout), tools);
+        self.ended = Some((round, kind));
+        let of = match kind {
+            VoteKind::Prevote => mal::TimeoutKind::Prevote,
+            VoteKind::Precommit => mal::TimeoutKind::Precommit,
+        };
+        self.feed(Core::TimeoutElapsed(mal::Timeout::new(mal_round(round), of)), tools);
     }
 
     fn note_quorums(&mut self, tools: &mut Tools<'_>) {

@@ -35,6 +35,29 @@ fn a_round_that_a_quorum_gave_up_is_left_at_once() {
 }
 
 #[test]
+fn a_round_whose_votes_are_split_is_left_once_all_are_known() {
+    let mut cluster = Cluster::new(&[1; 4], 1);
+    let bad = cluster.proposer(1, 0);
+    cluster.nodes[bad].dead = true;
+    cluster.start();
+    let alive = others(&cluster, &[bad]);
+    let block = cluster.block(Height(1), Round(0), bad);
+    // One of three is shown the block; the liar says to all that it precommits another.
+    cluster.inject(alive[0], 5, Wire::Proposal(cluster.sign_proposal(bad, 0, None, &block)));
+    for node in &alive {
+        for kind in [VoteKind::Prevote, VoteKind::Precommit] {
+            let vote = cluster.sign_vote(bad, kind, 1, 0, Some(squad_types::HeaderHash([3; 32])));
+            cluster.inject(*node, 10, Wire::Vote(vote));
+        }
+    }
+    cluster.run_until_decided(&alive, 10_000);
+    let timeouts = crate::TimeoutConfig::default();
+    let both = (timeouts.propose + timeouts.prevote).as_millis() as u64;
+    assert!(cluster.now < both, "nobody waited for votes that could change nothing, yet it took {} ms", cluster.now);
+    assert_eq!(cluster.nodes[alive[1]].decided[0].round, Round(1));
+}
+
+#[test]
 fn an_invalid_block_is_voted_down_at_once() {
     let mut cluster = Cluster::new(&[1; 4], 1);
     let bad = cluster.proposer(1, 0);
