@@ -16,11 +16,6 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Heights above the highest proven decision that a node without memory stays silent for: what it signed before lies below.
 const SILENT_HEIGHTS: u64 = 5;
 
-/// Heights above the highest proven decision that a node may have signed in before its memory was lost. Whoever signs in a height has
-/// the one before it decided by a quorum, whose members had decided the one before that: one of them, honest and with its memory, is
-/// among those that answered.
-const SIGNED_HEIGHTS: u64 = 2;
-
 /// How often peers that did not answer are asked again.
 const ASK_AGAIN_MS: u64 = 500;
 
@@ -98,13 +93,6 @@ impl Guard {
     /// The first height it votes in.
     pub(crate) fn votes_from(&self) -> Height {
         self.restriction.map_or(Height::ZERO, |restriction| restriction.votes_from)
-    }
-
-    /// Whether a statement about that height by this node's key shows that another node signs with it now: this one is silent there,
-    /// and in the life before it was not there yet.
-    fn is_anothers(&self, height: Height) -> bool {
-        let first = |silent: Height| silent.0 + SIGNED_HEIGHTS <= height.0 + SILENT_HEIGHTS && height < silent;
-        self.restriction.is_some_and(|restriction| first(restriction.votes_from))
     }
 
     pub(crate) fn restriction(&self) -> Option<Restriction> {
@@ -208,16 +196,6 @@ impl Sequencer {
     pub(crate) fn verifies(&self, certificate: &CommitCertificate) -> bool {
         let verifier = self.config.verifier.as_ref();
         self.ledger.committees().any(|committee| certificate.verify(&self.domain, committee, verifier).is_ok())
-    }
-
-    /// Signs nothing more once a statement of this node's key shows that another node signs with it: two would contradict each other.
-    pub(crate) fn look_for_another(&mut self, signer: &Address, height: Height, outputs: &mut Outputs) {
-        if self.is_me(signer) && self.guard.is_anothers(height) {
-            let votes_from = self.guard.votes_from();
-            let how =
-                format!("it signed at height {height}, and this one has signed nothing below height {votes_from}");
-            self.leave_key_to_another(&how, outputs);
-        }
     }
 
     /// One peer's word counts for little: up to a third of stake may lie. Over a third holds somebody honest.

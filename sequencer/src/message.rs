@@ -43,7 +43,6 @@ impl Sequencer {
     pub(crate) fn on_proposal(&mut self, proposal: VerifiedProposal, outputs: &mut Outputs) {
         self.seen.proposal(proposal.proposal());
         let statement = proposal.proposal().statement;
-        self.look_for_another(&proposal.proposal().signer, statement.height, outputs);
         self.note_wait(&proposal.proposal().signer, statement.height, statement.round);
         self.help_laggard(proposal.proposal().signer, statement.height, outputs);
         if statement.height == self.ledger.height().next() {
@@ -59,7 +58,6 @@ impl Sequencer {
 
     fn on_vote(&mut self, vote: Verified<Vote>, outputs: &mut Outputs) {
         self.seen.vote(&vote);
-        self.look_for_another(&vote.signer, vote.statement.height, outputs);
         if vote.statement.kind == VoteKind::Precommit {
             self.note_late_precommit(&vote);
         }

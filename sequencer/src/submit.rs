@@ -111,7 +111,8 @@ impl Sequencer {
         let Some(lane) = self.mempool.lane_of(&header.operator, header.epoch) else { return };
         let id = self.persist(Write::Batch { lane, batch: batch.clone() }, outputs);
         self.writes.batches.insert(batch.id(), id);
-        let after = After { log: None, bulk: Some(id) };
+        // With the decision that opened its epoch: without it a start would not know that this place in the lane is taken.
+        let after = After { bulk: Some(id), ..self.after_log() };
         self.send(Recipients::Committee, Message::Batch(batch.to_batch()), after, outputs);
         outputs.push(Output::Batched { batch, after });
     }

@@ -183,31 +183,6 @@ fn who_was_away_catches_up_many_times_faster_than_the_others_go_on() {
 }
 
 #[test]
-fn a_node_without_memory_signs_nothing_while_another_signs_with_its_key() {
-    let mut config = ClusterConfig::equal(98, 4);
-    config.params.idle_interval_ms = 100;
-    config.twins = vec![2];
-    let mut cluster = Cluster::new(&config);
-    (0..4).for_each(|node| cluster.start(node, Memory::Kept));
-    assert!(cluster.run_until(10_000, |c| c.height(0) >= Height(10)));
-    // The same key on another machine, with nothing else.
-    cluster.start(4, Memory::Kept);
-    let halted = |c: &Cluster, node: usize| c.nodes[node].sequencer.as_ref().unwrap().status().halted;
-    assert!(cluster.run_until(10_000, |c| halted(c, 4).is_some()), "it goes on");
-    let reason = halted(&cluster, 4).unwrap();
-    assert!(reason.contains("another node runs with this operator's key: it signed at height"), "{reason}");
-    let at = cluster.height(0);
-    assert!(
-        cluster.run_until(10_000, |c| c.height(0) >= at.plus(20) && c.height(2) >= at.plus(20)),
-        "the other one goes on"
-    );
-    assert!((0..4).all(|node| halted(&cluster, node).is_none()));
-    for node in 0..5 {
-        assert!(cluster.nodes[node].sequencer.as_ref().unwrap().evidence().is_empty(), "node {node} has evidence");
-    }
-}
-
-#[test]
 fn a_third_of_stake_cannot_stop_a_node_by_saying_that_its_key_is_in_use() {
     let mut cluster = Cluster::new(&ClusterConfig::equal(97, 7));
     (0..7).for_each(|node| cluster.start(node, Memory::Kept));

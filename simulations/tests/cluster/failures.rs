@@ -90,3 +90,9 @@ fn what_many_heard_before_its_author_lost_its_disk_is_not_said_otherwise() {
     assert_eq!(simulation.run_guarded().verdict, Verdict::Held);
     assert_eq!(simulation.cluster.invariants.forgotten(), 0);
 }
+
+#[test]
+fn an_own_batch_leaves_with_the_decision_that_opened_its_epoch() {
+    // Its operator is killed: it must know after a start that the place in the lane is taken.
+    holds(include_str!("failures/decision-lost-under-own-batch.toml"));
+}
