@@ -52,6 +52,10 @@ impl Sessions {
     /// The connection is gone: a session ends with its last.
     pub(crate) fn closed(&mut self, connection: ConnectionId) {
         self.open.remove(&connection);
+        self.leave(connection);
+    }
+
+    fn leave(&mut self, connection: ConnectionId) {
         let Some(operator) = self.by_connection.remove(&connection) else { return };
         if let Some(session) = self.of.get_mut(&operator) {
             session.connections.remove(&connection);
@@ -78,6 +82,10 @@ impl Sessions {
     pub(crate) fn enter(&mut self, operator: Address, process: Process, connection: ConnectionId) {
         // A stream may be read after its connection has closed: it begins nothing.
         if self.open.contains(&connection) {
+            // A connection speaks for one operator, so that nobody fills this with fresh keys.
+            if self.by_connection.get(&connection).is_some_and(|known| *known != operator) {
+                self.leave(connection);
+            }
             let fresh = || Session { process, connections: HashSet::new(), contender: None };
             self.of.entry(operator).or_insert_with(fresh).connections.insert(connection);
             self.by_connection.insert(connection, operator);
@@ -176,5 +184,17 @@ mod tests {
         assert_eq!(world.enter(5, 4, 9), Ok(()));
         assert_eq!(world.enter(1, 6, 9), Ok(()));
         assert!(world.sessions.of[&OPERATOR].connections.len() == 1);
+    }
+
+    #[test]
+    fn a_connection_holds_one_operator_however_many_keys_it_shows() {
+        let mut world = World::new(1);
+        let process = Process { peer: world.peer, issued: Timestamp(1) };
+        for key in 0..100 {
+            world.sessions.enter(Address([key; 20]), process, ConnectionId::new_unchecked(0));
+        }
+        assert_eq!(world.sessions.of.len(), 1);
+        world.closed(0);
+        assert!(world.sessions.of.is_empty() && world.sessions.by_connection.is_empty());
     }
 }
