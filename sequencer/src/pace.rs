@@ -46,6 +46,8 @@ impl Waits {
             Some(Some(since)) => now.since(since),
             None => 0,
         };
+        // Also where nobody ever waits: a node that only follows.
+        self.since.retain(|at, _| at.0 + LATE_HEIGHTS > height.0);
         let faded = self.slowest - self.slowest / FADING;
         self.slowest = faded.max(took.saturating_mul(FADING));
     }
